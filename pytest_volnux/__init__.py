@@ -1,0 +1,1 @@
+"""The pytest side of volnux: telemetry budgets and asserts for a test suite."""
