@@ -76,7 +76,7 @@ def set_up(name: str, requirements: list) -> None:
         subprocess.check_call([sys.executable, "-m", "venv", str(VENV)])
         # Python's own pip is older than dependency groups, which came with 25.1.
         pip_install("pip>=25.1")
-    say(f"installing volnux and what the {name} needs (a minute or so, this once)")
+    say(f"installing volnux and what `{name}` needs (a minute or so, this once)")
     pip_install(*requirements)
     stamp.write_text(mark)
 
