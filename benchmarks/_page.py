@@ -1,0 +1,82 @@
+"""Runs as text: one for a terminal, several for the page in the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import _table
+from benchmarks._result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Run = Mapping[str, Any]
+HEAD = """\
+# Benchmarks
+
+Written by the program: `python -m benchmarks all --json FILE` on each Python, then
+`python -m benchmarks page FILE… > docs/benchmarks.md`. Do not edit by hand.
+
+The **floor** is what a careful person writes by hand for one function: a closure that sets and resets a
+`ContextVar`, reads `perf_counter_ns` twice and appends a tuple to a bounded deque. Nothing less records
+nesting, time and outcome. Figures are multiples of it within one run: every contender lives in a process
+of its own, rounds are interleaved, and the least counts. Nanoseconds differ between machines; ratios
+mostly do not. Peers do different jobs: wrapt records nothing, metrics keep no single records and no tree.
+"""
+
+
+def plain(run: Run) -> str:
+    """One run for a terminal."""
+    parts = [f"{run['date']}  {run['python']}  {run['machine']}"]
+    results = map(Result.from_dict, run["results"])
+    parts += [f"== {it.title} ==\n{it.explanation}\n\n{it.text()}{_versions(it)}" for it in results]
+    return "\n\n".join(parts)
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """The page: targets on every Python first, then each run in full."""
+    parts = [HEAD, f"Machine: {runs[0]['machine']}. Date: {runs[0]['date']}.\n", _targets(runs)]
+    for run in runs:
+        parts.append(f"## {run['python']}\n\n{run['date']}, {run['machine']}\n")
+        for result in map(Result.from_dict, run["results"]):
+            text = result.text(_table.markdown)
+            parts.append(
+                f"### {result.title}\n\n{result.explanation}\n\n{text}{_versions(result)}\n"
+            )
+    return "\n".join(parts).rstrip()
+
+
+def missed(runs: Sequence[Run]) -> list[str]:
+    """Every row of every run that does not reach its target."""
+    return [
+        f"{run['python']}: {row.what}"
+        for run in runs
+        for result in map(Result.from_dict, run["results"])
+        for row in result.rows
+        if row.met is False
+    ]
+
+
+def _targets(runs: Sequence[Run]) -> str:
+    table: dict[str, list[str]] = {}
+    for column, run in enumerate(runs):
+        for result in map(Result.from_dict, run["results"]):
+            for row in result.rows:
+                if row.target is None:
+                    continue
+                cells = table.setdefault(
+                    f"{result.title}: {row.what}", [row.cells()[2]] + ["-"] * len(runs)
+                )
+                cells[column + 1] = row.cells()[1] + ("" if row.met else " **missed**")
+    header = ["what it must reach", "target", *(run["python"].split()[-1] for run in runs)]
+    rows = [[what, *cells] for what, cells in table.items()]
+    return "## Targets\n\n" + _table.markdown(header, rows) + "\n"
+
+
+def _versions(result: Result) -> str:
+    if not result.versions:
+        return ""
+    return "\n\nVersions: " + ", ".join(
+        f"{name} {version}" for name, version in sorted(result.versions.items())
+    )

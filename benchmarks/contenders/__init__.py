@@ -1,0 +1,43 @@
+"""Whoever takes part in a measurement: one module each, imported only in a process of its own.
+
+A contender's module has ``cases()``: case name -> ``run(n)``, which does the work *n* times and ends
+with whatever makes the result complete (a fold, a flush), so that no cost hides behind the clock.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Contender(NamedTuple):
+    """One column of the table, and how to get it."""
+
+    name: str
+    title: str
+    requires: tuple[str, ...] = ()
+    """Distributions to install; several contenders that agree share an environment."""
+    environment: str = ""
+    """Name of the environment it runs in; empty means the interpreter that runs the benchmark."""
+    scale: float = 1.0
+    """Fraction of the calls it is asked for, so that slow ones do not take all day."""
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("floor", "hand-written floor"),
+        Contender("bare", "bare call"),
+        Contender("volnux", "volnux"),
+        Contender("volnux_off", "volnux, off"),
+        Contender("volnux_capture", "volnux in capture()"),
+        Contender("volnux_memory", "volnux, in-memory publisher"),
+        Contender("volnux_jsonlines", "volnux, JSON-lines publisher"),
+        Contender("wrapt", "wrapt pass-through", ("wrapt",), "main"),
+        Contender("prometheus", "prometheus_client timer", ("prometheus-client",), "main", 0.5),
+        Contender("autometrics", "autometrics", ("autometrics",), "autometrics", 0.2),
+        Contender("otel_metric", "OpenTelemetry metric", ("opentelemetry-sdk",), "main", 0.2),
+        Contender("otel_span", "OpenTelemetry span", ("opentelemetry-sdk",), "main", 0.05),
+        Contender("logfire", "logfire", ("logfire",), "main", 0.02),
+    )
+}
+PEERS = ("wrapt", "prometheus", "autometrics", "otel_metric", "otel_span", "logfire")

@@ -1,0 +1,26 @@
+"""volnux with a publisher that keeps the records it gets in lists, emptied before each round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders import _work
+from benchmarks.contenders.volnux import instrumented
+from volnux.telemetry import current_registry, monitor_events
+from volnux.telemetry.testing import RecordingPublisher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def cases() -> Mapping[str, _work.Run]:
+    """Traced calls; what is delivered after the timed section is forgotten before the next."""
+    publisher = RecordingPublisher()
+    monitor = monitor_events([publisher])
+    run = instrumented(lambda: current_registry().fold())["call"]
+
+    def prepare() -> None:
+        monitor.flush(30)
+        publisher.events.clear()
+
+    return {"call": _work.Prepared(run, prepare)}
