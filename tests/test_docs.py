@@ -1,0 +1,152 @@
+"""Every example in the documentation runs, and prints what the page says it prints."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import volnux.telemetry
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REQUIREMENT = ROOT / "docs/telemetry.rst"
+SKIP = re.compile(r"<!-- not run: (.+) -->")
+MARK = "\x1e"
+
+# The examples that no test can run, and why: a page marks each with `<!-- not run: why -->`.
+NOT_RUN: dict[str, list[str]] = {}
+
+# Blocks of the requirement that wait for back ends which do not exist yet; each needs a server.
+WAITING = [
+    "ElasticsearchPublisher",
+    "PrometheusPublisher",
+    "GrafanaCloudPublisher",
+    "CompositePublisher",
+]
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: its language, its first line's number, its text."""
+
+    language: str
+    line: int
+    text: str
+    not_run: str | None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The fenced blocks of a Markdown page, in order."""
+    found, lines = [], page.read_text("utf-8").splitlines()
+    starts = [n for n, line in enumerate(lines) if line.startswith("```")]
+    for start, end in zip(starts[::2], starts[1::2], strict=True):
+        mark = SKIP.fullmatch(lines[start - 1]) if start else None
+        text = "".join(f"{line}\n" for line in lines[start + 1 : end])
+        found.append(Block(lines[start][3:], start + 2, text, mark and mark[1]))
+    return found
+
+
+def script_of(blocks: list[Block]) -> str:
+    """One program of all blocks, its lines numbered as the page's, with a mark between outputs."""
+    program = ""
+    for block in blocks:
+        program += "\n" * (block.line - program.count("\n") - 2)
+        program += f"print({MARK!r}, end='', flush=True)\n{block.text}"
+    return program
+
+
+def run(program: str, folder: Path, name: str = "page") -> list[str]:
+    """What each block of a program prints, run apart with warnings as errors."""
+    script = folder / f"{name}.py"
+    script.write_text(program, "utf-8")
+    command = [sys.executable, "-W", "error", str(script)]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    assert done.returncode == 0, f"{name}, by its line numbers:\n{done.stderr}"
+    return done.stdout.split(MARK)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page, tmp_path):
+    """A page's Python blocks run in order, and print the `text` block that follows them."""
+    blocks = blocks_of(page)
+    python = [block for block in blocks if block.language == "python" and not block.not_run]
+    printed = dict(zip(python, run(script_of(python), tmp_path, page.stem), strict=True))
+    checker = doctest.OutputChecker()
+    for block, following in zip(blocks, blocks[1:], strict=False):
+        if block in printed and following.language == "text":
+            where = f"{page.name}, line {block.line}, printed:\n{printed[block]}"
+            same = checker.check_output(following.text, printed[block], doctest.ELLIPSIS)
+            assert same, where
+
+
+def test_no_example_is_left_out_unsaid():
+    """What is not run is listed here with the page's own reason."""
+    left_out = {
+        page.name: [block.not_run for block in blocks_of(page) if block.not_run] for page in PAGES
+    }
+    assert {name: reasons for name, reasons in left_out.items() if reasons} == NOT_RUN
+
+
+def required() -> list[str]:
+    """The Python blocks of the requirement, as written."""
+    text = REQUIREMENT.read_text("utf-8")
+    found = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text + "\n")
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in found]
+
+
+def waits_for(block: str) -> str | None:
+    return next((name for name in WAITING if f"{name}(" in block), None)
+
+
+def test_the_requirement_has_the_blocks_we_know():
+    """Seven blocks, of which four need a server."""
+    assert [waits_for(block) for block in required()] == [None, None, *WAITING, None]
+
+
+def test_the_requirement_runs_as_written(tmp_path):
+    """Each block that needs no server runs as it stands, in order, after its imports."""
+    program = "from volnux.telemetry import *\n"
+    for block in required():
+        if not waits_for(block):
+            program += f"print({MARK!r}, end='')\n{block}"
+    basic, network, custom = run(program, tmp_path)
+    assert basic.startswith("{")
+    assert (network, custom) == ("", "")
+
+
+def test_the_requirement_answers_for_a_pipeline(tmp_path):
+    """The basic block, with a pipeline where it says so, knows what failed and was retried."""
+    pipeline = """
+@traced_event
+def load():
+    record_retry(OSError("busy"), delay=0.0)
+    raise ValueError("no such table")
+
+try:
+    load()
+except ValueError:
+    pass
+"""
+    basic = required()[0].replace("# Run your pipeline...", pipeline)
+    assert pipeline in basic
+    check = """
+import json
+assert json.loads(metrics_json)["event_stats"]["load"]["failed"] == 1
+assert [event.error for event in failed_events] == ["no such table"]
+assert slow_events == []
+assert retry_stats.total_retries == 1
+"""
+    run(f"from volnux.telemetry import *\n{basic}\n{check}", tmp_path)
+
+
+@pytest.mark.parametrize("name", WAITING[:-1])
+def test_a_waiting_block_has_nothing_to_run_yet(name):
+    """The day a back end exists, its block has to run: this fails and tells so."""
+    assert not hasattr(volnux.telemetry, name)
