@@ -6,6 +6,7 @@ import doctest
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def test_the_examples_of_a_page_run(page, tmp_path):
     python = [block for block in blocks if block.language == "python" and not block.not_run]
     printed = dict(zip(python, run(script_of(python), tmp_path, page.stem), strict=True))
     checker = doctest.OutputChecker()
-    for block, following in zip(blocks, blocks[1:], strict=False):
+    for block, following in pairwise(blocks):
         if block in printed and following.language == "text":
             where = f"{page.name}, line {block.line}, printed:\n{printed[block]}"
             same = checker.check_output(following.text, printed[block], doctest.ELLIPSIS)
