@@ -1,6 +1,10 @@
-"""Which keys name a secret, and where a text holds one: pure functions, no state."""
+"""Where a text holds a secret: pure functions, whose cost grows with the text's length only."""
+
+# ruff: noqa: SIM905  # words in a row are easier to read than one to a line
 
 from __future__ import annotations
+
+from volnux.telemetry._secret_keys import is_count_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,64 +13,6 @@ if TYPE_CHECKING:
     from typing import Final
 
     IsSecret = Callable[[str], bool]
-
-_SECRET_WORDS: Final = frozenset(
-    "password passwords passwd pwd passphrase passcode pw secret secrets token tokens credential credentials cred "
-    "creds authorization bearer jwt cookie cookies signature sig session sessions sessid phpsessid jsessionid dsn "
-    "otp totp pin pincode cvv cvc ssn csrf xsrf sid apikey apikeys accesskey connstr".split()
-)
-# Written without separators they still give themselves away, inside any longer word.
-_SECRET_PARTS: Final = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "credential",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "secretkey",
-    "connectionstring",
-    "sessionid",
-    "setcookie",
-)
-_SECRET_ENDS: Final = ("token", "pwd", "cookie")
-# Secret only as the last word: `basic_auth`, `db_pass`; not `auth_method`, `pass_rate`.
-_SECRET_LAST: Final = frozenset({"auth", "pass"})
-_KEY_OWNERS: Final = frozenset(
-    "api access private secret encryption signing master account shared subscription license auth app ssh rsa gpg "
-    "pgp client session deploy consumer write".split()
-)
-_PAIRS: Final = frozenset(
-    {
-        ("connection", "string"),
-        ("connection", "str"),
-        ("conn", "string"),
-        ("conn", "str"),
-        ("session", "id"),
-        ("auth", "header"),
-        ("credit", "card"),
-        ("card", "number"),
-        ("security", "code"),
-        ("verification", "code"),
-        ("recovery", "code"),
-        ("recovery", "codes"),
-        ("mfa", "code"),
-        ("access", "code"),
-        ("auth", "code"),
-    }
-)
-# A last (or first) word that makes the rest a description of a secret instead of one.
-_ABOUT_LAST: Final = frozenset(
-    "count counts length len size type types kind name names field fields policy algorithm alg method expiry expires "
-    "expired expiration ttl age timeout duration lifetime limit limits usage used budget rate ratio total url uri "
-    "endpoint path file filename dir version status provider valid required enabled created updated changed rotated "
-    "at in time seconds ms issuer scope scopes strength memory second minute".split()
-)
-_ABOUT_FIRST: Final = frozenset("max min num n total count avg mean has is".split())
-_INNOCENT: Final = frozenset({"secretary", "secretariat", "secretaries", "secretion", "passwordless"})
-# Plurals that are counts as often as secrets: a number under them is a count.
-_COUNTABLE: Final = frozenset({"tokens", "sessions", "cookies", "secrets", "passwords", "credentials", "pass", "sig"})
 
 _HINTS: Final = (
     "pass",
@@ -95,11 +41,14 @@ _HINTS: Final = (
     "code",
     "card",
 )
-_PLAIN_VALUES: Final = frozenset({"none", "null", "true", "false", "str", "bytes", "int", "bool", "undefined"})
+_PLAIN_VALUES: Final = frozenset(
+    {"none", "null", "true", "false", "str", "bytes", "int", "bool", "undefined"}
+)
 _NOT_BEARERS: Final = frozenset(
     "token tokens auth authentication authorization scheme realm error is was not or and format header headers key "
     "type for of in has must should missing invalid expired required".split()
 )
+_SHORTEST_BASIC: Final = 8
 _SCHEMES: Final = frozenset({"bearer", "basic", "token", "negotiate", "apikey", "ntlm"})
 
 _SOLID_STARTS: Final = ("eyJ", "AKIA", "ASIA", "AIza", "EAA")
@@ -120,9 +69,7 @@ _SHAPES: Final = (
     r"|NRAK-\w{10,}|sq0[a-z]{3}-[\w-]{10,}|AGE-SECRET-KEY-\w{10,}|EAA[A-Za-z0-9]{24,}|gsk_\w{16,}|r8_\w{20,}"
     r"|nvapi-[\w-]{16,}|pat-[a-z]{2}\d-[\w-]{16,})"
 )
-_WEBHOOKS: Final = (
-    r"(hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/|api\.telegram\.org/bot)(?!\[)[^\s\"'<>?#]{1,512}"
-)
+_WEBHOOKS: Final = r"(hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/|api\.telegram\.org/bot)(?!\[)[^\s\"'<>?#]{1,512}"
 
 _compiled: dict[str, re.Pattern[str]] = {}
 
@@ -135,67 +82,6 @@ def _pattern(source: str) -> re.Pattern[str]:
 
         found = _compiled[source] = re.compile(source)
     return found
-
-
-# --- keys ---------------------------------------------------------------------------------------------------------
-
-
-def words_of(key: str) -> list[str]:
-    """Split a key at separators and at camelCase humps, in lower case, digits at a word's end dropped."""
-    words: list[str] = []
-    start = 0
-    size = len(key)
-    for index in range(size + 1):
-        here = key[index] if index < size else " "
-        if not here.isalnum():
-            words.append(key[start:index])
-            start = index + 1
-        elif index > start and here.isupper():
-            follows = index + 1 < size and key[index + 1].islower()
-            if key[index - 1].islower() or (key[index - 1].isupper() and follows):
-                words.append(key[start:index])
-                start = index
-    return [bare for word in words if (bare := word.lower().strip("0123456789"))]
-
-
-def is_secret_key(key: str) -> bool:
-    """Tell whether a value under this key is to be hidden: case and separators do not matter."""
-    words = words_of(key)
-    if not words:
-        return False
-    if words[-1] in _SECRET_LAST or _is_secret_pair(words[-2:]):
-        return True
-    if len(words) > 1 and (words[-1] in _ABOUT_LAST or words[0] in _ABOUT_FIRST):
-        return False
-    if any(_is_secret_word(word) for word in words):
-        return True
-    return any(_is_secret_pair(words[index : index + 2]) for index in range(len(words) - 1))
-
-
-def is_count_key(key: str) -> bool:
-    """Tell whether a number under this secret key is a count, as in `prompt_tokens`."""
-    words = words_of(key)
-    return bool(words) and not _COUNTABLE.isdisjoint(words) and not any(
-        _is_secret_word(word) for word in words if word not in _COUNTABLE
-    )
-
-
-def _is_secret_word(word: str) -> bool:
-    if word in _SECRET_WORDS:
-        return True
-    if word in _INNOCENT:
-        return False
-    return word.endswith(_SECRET_ENDS) or any(part in word for part in _SECRET_PARTS)
-
-
-def _is_secret_pair(pair: list[str]) -> bool:
-    if len(pair) < 2:
-        return False
-    first, second = pair
-    return (second in ("key", "keys") and first in _KEY_OWNERS) or (first, second) in _PAIRS
-
-
-# --- texts --------------------------------------------------------------------------------------------------------
 
 
 def hide(text: str, mask: str, is_secret: IsSecret, hints: tuple[str, ...] = ()) -> str:
@@ -224,7 +110,9 @@ def hide(text: str, mask: str, is_secret: IsSecret, hints: tuple[str, ...] = ())
 
 
 def _has_any(text: str, parts: Iterable[str]) -> bool:
-    for part in parts:  # a plain loop: this runs for every text, and any() with a generator takes twice as long
+    for part in (
+        parts
+    ):  # a plain loop: this runs for every text, and any() with a generator takes twice as long
         if part in text:
             return True
     return False
@@ -248,7 +136,9 @@ def _hide_userinfo(text: str, mask: str) -> str:
     def url(found: re.Match[str]) -> str:
         rest = found[2]
         # In a database's address a path holds no "@"; a password with an unescaped slash and "@" may.
-        authority = _pattern(r"[^/?#\\]*" if found[1].lower().startswith("http") else r"[^?#]*").match(rest)
+        authority = _pattern(
+            r"[^/?#\\]*" if found[1].lower().startswith("http") else r"[^?#]*"
+        ).match(rest)
         end = rest.rfind("@", 0, authority.end() if authority else 0)
         if end < 0:
             # An unescaped slash in the password: what looks like the port is no number.
@@ -259,9 +149,9 @@ def _hide_userinfo(text: str, mask: str) -> str:
         return found[0] if end < 0 else f"{found[1]}{mask}{rest[end:]}"
 
     text = _pattern(r"""([A-Za-z][A-Za-z0-9+.-]{0,31}://)([^\s"'<>`]+)""").sub(url, text)
-    return _pattern(r"""(?<![\w.+/\]:-])(?!mailto:)[\w.+-]{1,64}:(?!//)[^\s:/@"'<>]{1,128}@(?=[\w\[])""").sub(
-        lambda _: mask + "@", text
-    )
+    return _pattern(
+        r"""(?<![\w.+/\]:-])(?!mailto:)[\w.+-]{1,64}:(?!//)[^\s:/@"'<>]{1,128}@(?=[\w\[])"""
+    ).sub(lambda _: mask + "@", text)
 
 
 def _hide_queries(text: str, mask: str) -> str:
@@ -269,7 +159,9 @@ def _hide_queries(text: str, mask: str) -> str:
         pairs = _pattern(r"[&;]").split(found[2])
         marks = _pattern(r"[&;]").findall(found[2])
         hidden = [_hide_query_value(pair, mask) for pair in pairs]
-        return found[1] + "".join(part + mark for part, mark in zip(hidden, [*marks, ""]))
+        return found[1] + "".join(
+            part + mark for part, mark in zip(hidden, [*marks, ""], strict=True)
+        )
 
     return _pattern(r"""([?#])([^\s"'<>`?#=]{1,256}=[^\s"'<>`#]*)""").sub(query, text)
 
@@ -277,7 +169,7 @@ def _hide_queries(text: str, mask: str) -> str:
 def _hide_query_value(pair: str, mask: str) -> str:
     key, equals, value = pair.partition("=")
     bare = value.rstrip(").,:")
-    return f"{key}={mask}{value[len(bare):]}" if equals and bare else pair
+    return f"{key}={mask}{value[len(bare) :]}" if equals and bare else pair
 
 
 def _hide_pairs(text: str, mask: str, is_secret: IsSecret) -> str:
@@ -316,7 +208,10 @@ def _key_before(text: str, at: int, floor: int) -> tuple[str, int]:
 
 def _is_spaced_key(text: str, before: int, key: str, is_secret: IsSecret) -> bool:
     """Judge `api key` and `connection string`, whose last word alone says nothing."""
-    if key.lower() not in ("key", "keys", "string", "id", "code", "number") or text[before - 1 : before] != " ":
+    if (
+        key.lower() not in ("key", "keys", "string", "id", "code", "number")
+        or text[before - 1 : before] != " "
+    ):
         return False
     previous, _ = _key_before(text, before - 1, 0)
     return bool(previous) and is_secret(f"{previous}_{key}")
@@ -326,23 +221,23 @@ def _value_span(text: str, start: int, key: str) -> tuple[int, int]:
     """Return where the secret part of a value starts and ends, its quotes left outside."""
     if text.startswith("//", start):
         return start, start
-    lowered = key.lower()
     opening = _pattern(r"""[bruBRU]{0,2}(\\{0,3}["'])""").match(text, start)
     if opening:
-        end = _closing_quote(text, opening.end(), opening[1])
-        return opening.end(), end
+        return opening.end(), _closing_quote(text, opening.end(), opening[1])
+    lowered = key.lower()
     if lowered.endswith("cookie"):
         return start, _end(r"[^\s;]*(?:;[ \t]{0,4}[^\s;]+)*", text, start)
     if lowered.endswith(("authorization", "auth")):
         word = _pattern(r"([A-Za-z]+)[ \t]+").match(text, start)
-        if word and word[1].lower() in _SCHEMES:
-            return start, _token_end(text, word.end())
         if word:
-            return start, _end(r"[^\r\n]*", text, start)
+            simple = word[1].lower() in _SCHEMES
+            return start, _token_end(text, word.end()) if simple else _end(r"[^\r\n]*", text, start)
+    end = start
     if text[start : start + 1] in ("[", "(", "{"):
         end = _closing_bracket(text, start)
-        return start, _token_end(text, end) if text[end : end + 1].isalnum() else end
-    return start, _token_end(text, start)
+    return start, end if end > start and not text[end : end + 1].isalnum() else _token_end(
+        text, end
+    )
 
 
 def _end(source: str, text: str, start: int) -> int:
@@ -392,8 +287,12 @@ def _hide_flags(text: str, mask: str, is_secret: IsSecret) -> str:
     def flag(found: re.Match[str]) -> str:
         return found[1] + found[3] + mask if is_secret(found[2]) else found[0]
 
-    text = _pattern(r"""((?<![\w-])--([\w-]{1,64}))([ \t]{1,8})(?![-\[])[^\s"']{1,1024}""").sub(flag, text)
-    return _pattern(r"""((?<![\w-])--([\w-]{1,64}))(["'],\s{0,8}["'])[^"']{1,1024}""").sub(flag, text)
+    text = _pattern(r"""((?<![\w-])--([\w-]{1,64}))([ \t]{1,8})(?![-\[])[^\s"']{1,1024}""").sub(
+        flag, text
+    )
+    return _pattern(r"""((?<![\w-])--([\w-]{1,64}))(["'],\s{0,8}["'])[^"']{1,1024}""").sub(
+        flag, text
+    )
 
 
 def _hide_elements(text: str, mask: str, is_secret: IsSecret) -> str:
@@ -413,7 +312,9 @@ def _hide_schemes(text: str, mask: str) -> str:
         if found[1][:2].lower() == "be":
             innocent = token.lower().rstrip(".") in _NOT_BEARERS
         else:
-            innocent = len(token) < 8 or (token[1:].islower() and token.isalpha())
+            innocent = len(token) < _SHORTEST_BASIC or (token[1:].islower() and token.isalpha())
         return found[0] if innocent else found[1] + mask
 
-    return _pattern(r"((?<!\w)(?:[Bb]earer|[Bb]asic|BEARER|BASIC)[ \t]{1,8})([\w.~+/=-]{3,})").sub(scheme, text)
+    return _pattern(r"((?<!\w)(?:[Bb]earer|[Bb]asic|BEARER|BASIC)[ \t]{1,8})([\w.~+/=-]{3,})").sub(
+        scheme, text
+    )

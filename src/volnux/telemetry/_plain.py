@@ -1,0 +1,136 @@
+"""Attribute values as plain data: bounded, acyclic, and what `json` can write."""
+
+from __future__ import annotations
+
+from volnux.telemetry._bounds import (
+    MAPPING_PROXY,
+    as_text,
+    cut,
+    items_of,
+    pairs_of,
+    plain_float,
+    plain_int,
+    type_name,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, Protocol
+
+    Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+
+    class Rule(Protocol):
+        """What a walk asks of the redactor."""
+
+        max_depth: int
+        max_items: int
+        max_text: int
+        replacement: str
+
+        def is_hidden(self, key: object, value: object) -> bool: ...
+        def name(self, value: object) -> str: ...
+        def text(self, value: object) -> str: ...
+
+
+_CONTAINERS: Final = (dict, list, tuple, set, frozenset, MAPPING_PROXY)
+_SCALARS: Final = (bool, int, float)
+
+
+class Walk:
+    """One pass over one value or one set of attributes, with the room left for it."""
+
+    __slots__ = ("_characters", "_items", "_path", "_rule")
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._items = rule.max_items * 16
+        self._characters = rule.max_text * 64
+        self._path: set[int] = set()
+
+    def plain(self, value: Any, depth: int = 0) -> Plain:
+        """Return the value as plain data."""
+        kind = type(value)
+        if value is None or kind is bool:
+            return value  # type: ignore[no-any-return]  # narrowed by its class
+        if issubclass(kind, str):
+            return self._charged(self._rule.text(value))
+        if issubclass(kind, int):
+            return plain_int(int.__int__(value))
+        if issubclass(kind, float):
+            return plain_float(float.__float__(value))
+        if issubclass(kind, _CONTAINERS):
+            return self._container(value, depth)
+        return self._other(value)
+
+    def mapping(
+        self, pairs: list[tuple[object, object]], depth: int, limit: int, reason: str
+    ) -> dict[str, Plain]:
+        """Return at most `limit` pairs as a plain dict, the values of secret keys replaced."""
+        rule = self._rule
+        out: dict[str, Plain] = {}
+        for key, value in pairs:
+            if len(out) >= limit or not self._has_room():
+                cut(reason)
+                break
+            name = rule.name(key)
+            if name in out:
+                cut(reason)
+            hidden = rule.is_hidden(key, value)
+            out[name] = rule.replacement if hidden else self.plain(value, depth + 1)
+        return out
+
+    def _has_room(self) -> bool:
+        self._items -= 1
+        return self._items >= 0 and self._characters > 0
+
+    def _charged(self, text: str) -> str:
+        if len(text) > self._characters:
+            cut("text")
+            text = "…[cut]"
+        self._characters -= len(text)
+        return text
+
+    def _container(self, value: object, depth: int) -> Plain:
+        if id(value) in self._path:
+            cut("cycle")
+            return "[cycle]"
+        if depth >= self._rule.max_depth:
+            cut("depth")
+            return "[too deep]"
+        self._path.add(id(value))
+        try:
+            pairs = pairs_of(value)
+            if pairs is None:
+                return self._sequence(value, depth)
+            return self.mapping(pairs, depth, self._rule.max_items, "items")
+        finally:
+            self._path.discard(id(value))
+
+    def _sequence(self, value: object, depth: int) -> list[Plain]:
+        out: list[Plain] = []
+        for item in items_of(value, self._rule.max_items + 1):
+            if len(out) >= self._rule.max_items or not self._has_room():
+                cut("items")
+                break
+            out.append(self.plain(item, depth + 1))
+        return out
+
+    def _other(self, value: Any) -> Plain:
+        """Return a number for a number of numpy's, a short text for anything else."""
+        kind = type(value)
+        try:
+            if issubclass(kind, (bytes, bytearray)):
+                return self._charged(self._rule.text(value))
+            if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+                item = value.item()
+                return self.plain(item if type(item) in _SCALARS else str(item))
+            has_text = kind.__str__ is not object.__str__
+            if not has_text and kind.__repr__ is object.__repr__:
+                return f"<{type_name(value)}>"
+            said = as_text(value, self._rule.max_text * 4) if has_text else repr(value)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001  # whatever the value raises, its program must not see it
+            cut("unprintable")
+            return f"<unprintable {type_name(value)}>"
+        return self._charged(self._rule.text(said))
