@@ -95,6 +95,18 @@ def test_no_example_is_left_out_unsaid():
     assert {name: reasons for name, reasons in left_out.items() if reasons} == NOT_RUN
 
 
+def test_every_setting_of_the_environment_is_in_the_table():
+    """The table of docs/settings.md is the list of what the code reads, and the code's is its."""
+    source = Path(volnux.telemetry.__file__).parent.parent
+    read = {
+        name
+        for path in source.rglob("*.py")
+        for name in re.findall(r"VOLNUX_[A-Z_]+", path.read_text("utf-8"))
+    }
+    table = (ROOT / "docs/settings.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(VOLNUX_[A-Z_]+)` \|", table, re.MULTILINE)) == read
+
+
 def required() -> list[str]:
     """The Python blocks of the requirement, as written."""
     text = REQUIREMENT.read_text("utf-8")
