@@ -1,0 +1,1 @@
+"""volnux: telemetry for Python programs that tests can assert on."""

@@ -1,0 +1,91 @@
+"""Telemetry that people can assert on: events, network operations, retries, and where they go.
+
+An *event* is one execution of a traced step: it has a start, an end and an outcome. A *network
+operation* is one exchange with a host and port. Both become *records* in a *registry*, which answers
+questions and hands them to *publishers*. Nothing is recorded until `monitor_events()`, or inside
+`with capture()`.
+"""
+
+from __future__ import annotations
+
+from volnux.telemetry._clock import Clock, SystemClock
+from volnux.telemetry._current import Event, current_event, record_retry
+from volnux.telemetry._events import traced_event
+from volnux.telemetry._monitor import Monitor, monitor_events
+from volnux.telemetry._network import NetworkOp, network_op
+from volnux.telemetry._publisher import MetricsPublisher
+from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status
+from volnux.telemetry._redaction import Redactor, set_redactor
+from volnux.telemetry._registry import Registry
+from volnux.telemetry._remote import propagate
+from volnux.telemetry._scope import capture, current_registry, pipeline
+from volnux.telemetry._totals import EventStats, Health, NetworkStats, RetryStats
+from volnux.telemetry.errors import (
+    MissingDependencyError,
+    PublishError,
+    TelemetryError,
+    TelemetryWarning,
+)
+from volnux.telemetry.publishers import (
+    CompositePublisher,
+    ConsolePublisher,
+    JSONLinesPublisher,
+    read_jsonlines,
+)
+from volnux.telemetry.queries import (
+    get_event_stats,
+    get_failed_events,
+    get_failed_network_ops,
+    get_metrics,
+    get_network_stats,
+    get_retry_stats,
+    get_slow_events,
+    get_slow_network_ops,
+    health,
+)
+
+__all__ = [
+    "Attempt",
+    "Clock",
+    "CompositePublisher",
+    "ConsolePublisher",
+    "Event",
+    "EventMetrics",
+    "EventStats",
+    "Health",
+    "JSONLinesPublisher",
+    "MetricsPublisher",
+    "MissingDependencyError",
+    "Monitor",
+    "NetworkMetrics",
+    "NetworkOp",
+    "NetworkStats",
+    "PublishError",
+    "Redactor",
+    "Registry",
+    "RetryStats",
+    "Status",
+    "SystemClock",
+    "TelemetryError",
+    "TelemetryWarning",
+    "capture",
+    "current_event",
+    "current_registry",
+    "get_event_stats",
+    "get_failed_events",
+    "get_failed_network_ops",
+    "get_metrics",
+    "get_network_stats",
+    "get_retry_stats",
+    "get_slow_events",
+    "get_slow_network_ops",
+    "health",
+    "monitor_events",
+    "network_op",
+    "pipeline",
+    "propagate",
+    "read_jsonlines",
+    "record_retry",
+    "set_redactor",
+    "traced_event",
+]

@@ -1,0 +1,231 @@
+"""`traced_event`: one decorator and context manager for everything that can be called."""
+
+from __future__ import annotations
+
+import functools
+from _thread import get_ident
+from types import FunctionType, MethodType
+
+from volnux.telemetry._current import Event
+from volnux.telemetry._outcome import fail
+from volnux.telemetry._scope import CURRENT, SWITCH
+from volnux.telemetry._seam import close
+from volnux.telemetry._sites import EventSite, event_site
+from volnux.telemetry._streams import trace_async_generator, trace_generator
+from volnux.telemetry._wrappers import trace_coroutine, trace_function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeAlias, TypeVar, overload
+
+    from volnux.telemetry._raw import Raw
+
+    Descriptor: TypeAlias = (
+        classmethod[Any, Any, Any]
+        | staticmethod[Any, Any]
+        | property
+        | functools.cached_property[Any]
+        | functools.partialmethod[Any]
+    )
+    F = TypeVar("F", bound=Callable[..., Any] | Descriptor)
+
+    @overload
+    def traced_event(target: F, /) -> F: ...
+
+    @overload
+    def traced_event(
+        name: str | None = None, *, attributes: Mapping[str, Any] | None = None
+    ) -> TracedEvent: ...
+
+
+# `inspect.CO_…` flags: importing inspect costs more than all of volnux.telemetry may.
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+_WAYS = (
+    "decorate a function, method, class, descriptor or callable object with it, "
+    'or write @traced_event("name") or `with traced_event("name"):`'
+)
+
+
+def traced_event(
+    name: Any = None,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+) -> Any:
+    """Record every execution of something as an event.
+
+    As a decorator, bare or called, it takes functions, coroutine functions, generators and async
+    generators, methods, classmethods and staticmethods in either order, properties, partials,
+    callable objects, functions that return an awaitable or a generator, and classes (whose public
+    methods it traces). What comes back keeps its signature, its type and its kind, and pickles by
+    reference. As a context manager, sync or async, it gives an `Event`.
+
+    While telemetry is off nothing is recorded. Safe from any thread.
+
+    Args:
+        name: the event's name; by default the qualified name of what is decorated.
+        attributes: part of every record's attributes; bounded and redacted.
+
+    Raises:
+        TypeError: what is decorated cannot be called; the message says what can.
+        ValueError: the name is empty.
+
+    Example:
+        >>> @traced_event
+        ... def load(path): ...
+        >>> with traced_event("parse", attributes={"format": "csv"}) as event:
+        ...     event.set_attribute("rows", 10)
+    """
+    if name is None or isinstance(name, str):
+        if attributes is not None and not hasattr(attributes, "keys"):
+            raise TypeError(f"attributes must be a mapping of names to values, not {attributes!r}")
+        return TracedEvent(name, attributes)
+    return _trace(name, None, None)
+
+
+class TracedEvent:
+    """What `traced_event("name")` returns: a decorator and a reusable context manager.
+
+    One instance may be entered by several threads and tasks at once, and by itself again.
+    """
+
+    __slots__ = ("_attributes", "_name", "_open", "_site")
+
+    def __init__(self, name: str | None, attributes: Mapping[str, Any] | None) -> None:
+        if name is not None and not name.strip():
+            raise ValueError(f'traced_event needs a name that is not empty: {_WAYS}')
+        self._name = name
+        self._attributes = attributes
+        self._site: EventSite | None = None
+        self._open: list[tuple[Raw, Raw]] = []
+
+    def __repr__(self) -> str:
+        return f"traced_event({self._name!r})"
+
+    def __call__(self, target: F, /) -> F:
+        """Decorate something; see `traced_event`."""
+        return _trace(target, self._name, self._attributes)  # type: ignore[no-any-return]
+
+    def _made_site(self) -> EventSite:
+        if self._name is None:
+            raise TypeError('a with-block needs a name: with traced_event("name") as event')
+        # Without attributes the site is shared, so that a block in a loop costs no memory.
+        if self._attributes is None:
+            self._site = event_site(self._name)
+        else:
+            self._site = EventSite(self._name, self._attributes)
+        return self._site
+
+    def __enter__(self) -> Event:
+        site = self._site or self._made_site()
+        parent = CURRENT.get()
+        scope = parent[1]
+        if not SWITCH.on or scope is None:
+            return _OFF
+        event = [site, scope, parent, scope.now(), get_ident(), None, None, False, None]
+        self._open.append((event, parent))
+        CURRENT.set(event)
+        scope.append(event)
+        return Event(event)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        entered = self._leave()
+        if entered is None:
+            return
+        event, parent = entered
+        end = event[1].now()
+        if CURRENT.get() is event:
+            CURRENT.set(parent)
+        if error is not None:
+            fail(event, parent, error)
+        event[5] = end
+        close(event)
+
+    def _leave(self) -> tuple[Raw, Raw] | None:
+        """Return the entry that this exit belongs to: the current one if it is among ours."""
+        opened = self._open
+        if len(opened) > 1:
+            current = CURRENT.get()
+            for entered in reversed(opened):
+                if entered[0] is current:
+                    opened.remove(entered)
+                    return entered
+        return opened.pop() if opened else None
+
+    async def __aenter__(self) -> Event:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: object, error: BaseException | None, traceback: object
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+_OFF = Event(None)
+
+
+def _trace(target: Any, name: str | None, attributes: Mapping[str, Any] | None) -> Any:
+    """Return the traced form of whatever is decorated."""
+    if isinstance(target, (classmethod, staticmethod)):
+        return type(target)(_trace(target.__func__, name, attributes))
+    if isinstance(target, property):
+        return _trace_property(target, name, attributes)
+    if isinstance(target, functools.cached_property):
+        target.func = _trace(target.func, name, attributes)
+        return target
+    if isinstance(target, functools.partialmethod):
+        inner = _trace(target.func, name, attributes)
+        return functools.partialmethod(inner, *target.args, **target.keywords)
+    if isinstance(target, type):
+        return _trace_class(target, name, attributes)
+    if not callable(target):
+        raise TypeError(f"traced_event cannot trace {target!r}, which is not callable: {_WAYS}")
+    return _trace_callable(target, name or _name_of(target), attributes)
+
+
+def _trace_callable(target: Any, name: str, attributes: Mapping[str, Any] | None) -> Any:
+    site = EventSite(name, attributes)
+    flags = _flags(target)
+    if flags & COROUTINE or getattr(target, "_is_coroutine_mark", None) is not None:
+        return trace_coroutine(target, site)
+    if flags & GENERATOR and not flags & 0x100:  # 0x100: to be awaited, see `_deferred`
+        return trace_generator(target, site)
+    if flags & ASYNC_GENERATOR:
+        return trace_async_generator(target, site)
+    return trace_function(target, site)
+
+
+def _trace_property(target: property, name: str | None, attributes: Any) -> property:
+    def traced(accessor: Any) -> Any:
+        return None if accessor is None else _trace(accessor, name, attributes)
+
+    return type(target)(
+        traced(target.fget), traced(target.fset), traced(target.fdel), target.__doc__
+    )
+
+
+def _trace_class(target: type, name: str | None, attributes: Any) -> type:
+    traceable = (FunctionType, classmethod, staticmethod, functools.partialmethod)
+    for key, member in list(vars(target).items()):
+        if not key.startswith("_") and isinstance(member, traceable):
+            named = f"{name}.{key}" if name else None
+            setattr(target, key, _trace(member, named, attributes))
+    return target
+
+
+def _flags(target: Any) -> int:
+    """Return the code flags of what will run: through partials, methods and `__call__`."""
+    while isinstance(target, (functools.partial, MethodType)):
+        target = target.func if isinstance(target, functools.partial) else target.__func__
+    if not hasattr(target, "__code__"):
+        target = getattr(type(target), "__call__", None)
+    flags: int = getattr(getattr(target, "__code__", None), "co_flags", 0)
+    return flags
+
+
+def _name_of(target: Any) -> str:
+    while isinstance(target, (functools.partial, functools.partialmethod)):
+        target = target.func
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    return str(name).rpartition("<locals>.")[2]

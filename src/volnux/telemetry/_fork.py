@@ -1,0 +1,43 @@
+"""One hook after `os.fork` for everything that holds a lock or a thread."""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class ForkAware(Protocol):
+        """What can be registered with `on_fork`."""
+
+        def _after_fork(self) -> None: ...
+
+
+_aware: WeakSet[ForkAware] = WeakSet()
+
+
+def on_fork(thing: ForkAware) -> None:
+    """Have `thing._after_fork()` called in every child that this process forks.
+
+    `thing._before_fork()`, if there is one, is called in the parent first. The thing is held weakly: callbacks of `os.register_at_fork` cannot be taken back, so there is
+    one of them for the whole process.
+    """
+    _aware.add(thing)
+
+
+def _in_parent() -> None:
+    for thing in list(_aware):
+        prepare = getattr(thing, "_before_fork", None)
+        if prepare is not None:
+            prepare()
+
+
+def _in_child() -> None:
+    for thing in list(_aware):
+        thing._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_in_parent, after_in_child=_in_child)

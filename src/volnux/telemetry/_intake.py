@@ -1,0 +1,252 @@
+"""Intake: how entries that the hot path appended become totals, kept records and news.
+
+The hot path appends an entry when it begins and sets its `END` when it ends; nothing else. A *fold*
+takes what has been appended, in batches, under one lock that the hot path never waits for.
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+
+from volnux.telemetry._clock import SYSTEM_CLOCK, Anchor, SafeClock
+from volnux.telemetry._fork import on_fork
+from volnux.telemetry._guard import ErrorCounts, note
+from volnux.telemetry._raw import END, EXTRA, ID, SITE, Scope, identify
+from volnux.telemetry._retention import Retention
+from volnux.telemetry._totals import Totals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from volnux.telemetry._clock import Clock
+    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._sites import Site
+
+    Listener: TypeAlias = Callable[[list[Raw]], None]
+
+#: Entries that may wait before the thread that adds one more folds them.
+BATCH = 1_000
+#: Buffered durations at which distributions are compressed.
+BUFFERED = 8_000
+#: Distinct names, and distinct exchanges, that have totals of their own: the OpenTelemetry
+#: specification's default cardinality limit. What exceeds it is counted together.
+MAX_NAMES = 2_000
+OTHER = "__other__"
+OTHER_OP = (OTHER, None, OTHER)
+
+
+class Intake:
+    """The half of a registry that entries go into. Every method is safe from any thread."""
+
+    def __init__(self, capacity: int, clock: Clock | None, *, strict: bool) -> None:
+        self.capacity = capacity
+        self.strict = strict
+        self._errors = ErrorCounts()
+        self._lock = RLock()
+        self._folding = False
+        self._pending: list[Raw] = []
+        self._ended: list[Raw] = []
+        self._open: dict[int, Raw] = {}
+        self._listeners: tuple[Listener, ...] = ()
+        self._start_again()
+        self.scope = self._make_scope(clock)
+        on_fork(self)
+
+    def _start_again(self) -> None:
+        self._finished = 0
+        self._buffered = 0
+        self._event_totals: dict[Any, Totals] = {}
+        self._op_totals: dict[Any, Totals] = {}
+        self._kept = (Retention(self.capacity), Retention(self.capacity))
+
+    def _make_scope(self, clock: Clock | None) -> Scope:
+        safe = SYSTEM_CLOCK if clock is None else SafeClock(clock, self._note_clock)
+        return Scope(
+            append=self._pending.append,
+            late=self._ended.append,
+            now=safe.monotonic_ns,
+            pending=self._pending,
+            fold=self._fold_if_free,
+            registries=(self,),
+            anchor=Anchor(safe),
+            pipeline=None,
+            attributes=None,
+        )
+
+    def _note_clock(self, error: Exception) -> None:
+        note(self, "clock", type(error).__name__, error)
+
+    def fold(self) -> None:
+        """Bring totals, kept records and listeners up to date with what has been recorded.
+
+        Queries do it by themselves. It waits for another thread that is doing it.
+        """
+        with self._lock:
+            self._fold()
+
+    def _fold_if_free(self) -> None:
+        # On the hot path: whoever cannot have the lock leaves the batch to its holder.
+        if self._lock.acquire(False):
+            try:
+                self._fold()
+            finally:
+                self._lock.release()
+
+    def _fold(self) -> None:
+        if self._folding:  # re-entered from a signal handler or a garbage collection
+            return
+        self._folding = True
+        size = len(self._pending)
+        batch = self._pending[:size]
+        try:
+            del self._pending[:size]
+            batch += self._take_late()
+            groups = self._group(batch)
+        except BaseException:  # an interrupt: nothing has been counted yet, so begin again later
+            self._pending[:0] = batch
+            raise
+        else:
+            self._count(batch, groups)
+        finally:
+            self._folding = False
+
+    def _take_late(self) -> list[Raw]:
+        if not self._ended:
+            return []
+        size = len(self._ended)
+        ended = self._ended[:size]
+        del self._ended[:size]
+        # An entry announced by another registry's fold may not have been open in this one.
+        return [raw for raw in ended if self._open.pop(id(raw), None) is not None]
+
+    def _group(self, batch: list[Raw]) -> _Groups:
+        """Sort out a batch by site, leaving in it only what has finished. Counts nothing."""
+        groups = _Groups()
+        special = groups.special.append
+        for raw in batch:
+            end = raw[5]
+            if end is None:
+                raw[7] = True
+                # Looked at again, now that an end from here on is announced in `_ended`.
+                if raw[5] is None:
+                    groups.unfinished.append(raw)
+                    continue
+                end = raw[5]
+            parent = raw[2]
+            if parent.__class__ is list:
+                number = parent[8]
+                raw[2] = identify(parent) if number is None else number
+            groups[raw[0]](end - raw[3])
+            if raw[6] is not None:
+                special(raw)
+        return groups
+
+    def _count(self, batch: list[Raw], groups: _Groups) -> None:
+        if groups.unfinished:
+            self._open.update((id(raw), raw) for raw in groups.unfinished)
+            batch = [raw for raw in batch if id(raw) not in self._open]
+        for site, durations in groups.durations.items():
+            self._totals_of(site).durations.buffer += durations
+        operations = [raw for raw in groups.special if raw[EXTRA].network]
+        for raw in groups.special:
+            totals = self._totals_of(raw[SITE])
+            count = totals.count_op if raw[EXTRA].network else totals.count_event
+            count(raw[EXTRA])
+        self._counted(len(batch))
+        if operations:
+            self._kept[1].keep(operations)
+        if len(operations) < len(batch):
+            self._kept[0].keep(
+                [raw for raw in batch if not raw[SITE].network] if operations else batch
+            )
+        if batch:
+            self._tell(batch)
+        self.scope.anchor.refresh()
+
+    def _counted(self, size: int) -> None:
+        self._finished += size
+        self._buffered += size
+        if self._buffered > BUFFERED:
+            self._compress()
+
+    def _compress(self) -> None:
+        self._buffered = 0
+        for totals in (*self._event_totals.values(), *self._op_totals.values()):
+            if totals.durations.buffer:
+                totals.durations.compress()
+
+    def _totals_of(self, site: Site) -> Totals:
+        if site.network:
+            return self._named(self._op_totals, site.key, OTHER_OP)  # type: ignore[attr-defined]
+        return self._named(self._event_totals, site.key, OTHER)  # type: ignore[attr-defined]
+
+    def _named(self, totals: dict[Any, Totals], key: Any, other: Any) -> Totals:
+        found = totals.get(key)
+        if found is None:
+            if len(totals) >= MAX_NAMES and key != other:
+                self.count_error("bounds", "names")
+                return self._named(totals, other, other)
+            found = totals[key] = Totals()
+        return found
+
+    # -- listening -------------------------------------------------------------------------------
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have every finished entry handed over, in batches; return what ends it.
+
+        The listener is called in whatever thread folds, under the registry's lock: it must be
+        quick and must not raise. `record_of` makes a record of an entry.
+        """
+        with self._lock:
+            self._fold()
+            self._listeners += (listener,)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._fold()
+                # By identity: bound methods are equal when they are the same one.
+                self._listeners = tuple(one for one in self._listeners if one != listener)
+
+        return unsubscribe
+
+    def _tell(self, batch: list[Raw]) -> None:
+        for listener in self._listeners:
+            try:
+                listener(batch)
+            except Exception as error:  # noqa: BLE001  # a listener never harms who records
+                note(self, "listener", type(error).__name__, error)
+
+    def count_error(self, stage: str, reason: str) -> None:
+        """Count something that was swallowed or cut; `health().errors` shows it."""
+        self._errors.add(stage, reason)
+
+    # -- fork ------------------------------------------------------------------------------------
+
+    def _before_fork(self) -> None:
+        # Parent and child must know entries in flight by the same identifier.
+        for raw in (*self._pending, *self._open.copy().values()):
+            if raw[END] is None and raw[ID] is None:
+                identify(raw)
+
+    def _after_fork(self) -> None:
+        self._lock = RLock()
+        self._folding = False
+        del self._pending[:], self._ended[:]
+        self._open.clear()
+        self._start_again()
+
+
+class _Groups(dict):  # type: ignore[type-arg]  # Site -> the append of its list of durations
+    """Durations by site; a dict, so that the common case of the fold is one look-up."""
+
+    def __init__(self) -> None:
+        self.durations: dict[Site, list[int]] = {}
+        self.special: list[Raw] = []
+        self.unfinished: list[Raw] = []
+
+    def __missing__(self, site: Site) -> Callable[[int], None]:
+        durations = self.durations[site] = []
+        self[site] = durations.append
+        return durations.append

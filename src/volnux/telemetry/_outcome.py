@@ -1,0 +1,118 @@
+"""How something ended: the slow path that only failures take."""
+
+from __future__ import annotations
+
+import sys
+
+from volnux.telemetry._guard import note
+from volnux.telemetry._ids import show_id
+from volnux.telemetry._raw import Extra, extra_of, identify
+from volnux.telemetry._records import Status
+from volnux.telemetry._redaction import get_redactor
+from volnux.telemetry._scope import enclosing_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volnux.telemetry._raw import OpState, Raw
+
+#: The attribute that an exception carries while it passes through traced events.
+MARK = "__volnux__"
+
+#: For an event that fails where not even a function can be called any more.
+OVERRUN = Extra()
+OVERRUN.status = Status.FAILED
+OVERRUN.error_type = "RecursionError"
+OVERRUN.error = "maximum recursion depth exceeded"
+
+
+def status_of(error: BaseException) -> str:
+    """Return "cancelled" for what asks to stop, "failed" for what went wrong."""
+    if isinstance(error, Exception):
+        return Status.FAILED
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        return Status.CANCELLED
+    # Asked of the module only if the program has loaded it: importing asyncio takes 50 ms.
+    asyncio = sys.modules.get("asyncio.exceptions")
+    if asyncio is not None and isinstance(error, asyncio.CancelledError):
+        return Status.CANCELLED
+    trio = sys.modules.get("trio")
+    if trio is not None and isinstance(error, getattr(trio, "Cancelled", ())):
+        return Status.CANCELLED
+    inner = getattr(error, "exceptions", None)  # a BaseExceptionGroup of nothing but cancellations
+    if isinstance(inner, tuple) and inner and all(map(_is_cancellation, inner)):
+        return Status.CANCELLED
+    return Status.FAILED
+
+
+def _is_cancellation(error: object) -> bool:
+    return isinstance(error, BaseException) and status_of(error) == Status.CANCELLED
+
+
+def type_name(error: object) -> str:
+    """Return the name of an exception's class as records carry it."""
+    kind = error if isinstance(error, type) else type(error)
+    return get_redactor().name(kind.__qualname__.rpartition("<locals>.")[2])
+
+
+def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
+    """Write into an open event how it failed. Never raises; sets everything but the end."""
+    try:
+        _describe(raw, parent, error)
+    except BaseException as mishap:  # noqa: BLE001  # also when the stack or the memory is exhausted
+        if raw[6] is None:
+            raw[6] = OVERRUN
+        elif raw[6].status == Status.COMPLETED:
+            raw[6].status = Status.FAILED
+        if isinstance(mishap, KeyboardInterrupt):
+            raise
+
+
+def _describe(raw: Raw, parent: Raw, error: BaseException) -> None:
+    extra = extra_of(raw)
+    extra.status = status_of(error)
+    extra.error_type = type_name(error)
+    mine = identify(raw)
+    # An error that comes from a child of this event has been recorded there, once.
+    origin, heading_for = _mark_of(error)
+    if heading_for == show_id(mine):
+        extra.origin = origin
+    else:
+        extra.error = get_redactor().error_text(error)
+        origin = show_id(mine) or ""
+    _mark(error, origin, show_id(enclosing_id(parent)))
+
+
+def _mark_of(error: BaseException) -> tuple[str, str | None]:
+    mark = getattr(error, "__dict__", {}).get(MARK)
+    return mark if type(mark) is tuple and len(mark) == 2 else ("", None)
+
+
+def _mark(error: BaseException, origin: str, heading_for: str | None) -> None:
+    # On the exception itself, since identities are reused and references would keep frames alive;
+    # taken off again by the outermost event. Pickled along, it holds across processes as well.
+    marks = getattr(error, "__dict__", None)
+    if type(marks) is not dict:
+        return
+    if heading_for is None:
+        marks.pop(MARK, None)
+    else:
+        marks[MARK] = (origin, heading_for)
+
+
+def fail_op(state: OpState, error: BaseException) -> None:
+    """Write into an open network operation how it failed. Never raises."""
+    state.status = Status.FAILED
+    try:
+        state.status = status_of(error)
+        state.error_type = type_name(error)
+        state.error = get_redactor().error_text(error)
+    except BaseException as mishap:  # noqa: BLE001  # as above
+        state.error_type = state.error_type or "RecursionError"
+        if isinstance(mishap, KeyboardInterrupt):
+            raise
+
+
+def note_in(raw: Raw, stage: str, reason: str, error: BaseException | None = None) -> None:
+    """Count something swallowed in the registry of an entry; see `note`."""
+    scope = raw[1]
+    note(scope.registries[0] if scope is not None else None, stage, reason, error)

@@ -1,0 +1,106 @@
+"""What a back end implements, and how it asks for a package it needs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from volnux.telemetry.errors import MissingDependencyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any, Literal, TypeAlias
+
+    from volnux.telemetry._records import EventMetrics, NetworkMetrics
+
+    Record: TypeAlias = EventMetrics | NetworkMetrics
+    Verdict: TypeAlias = Literal["ok", "duplicate", "retry", "reject"]
+
+
+class MetricsPublisher(ABC):
+    """The base of every back end: implement two methods, and delivery does the rest.
+
+    ```python
+    class Shout(MetricsPublisher):
+        def publish_event_metrics(self, metrics: EventMetrics) -> None:
+            print(metrics.event_name, metrics.duration)
+
+        def publish_network_metrics(self, metrics: dict[str, Any]) -> None:
+            print(metrics["host"], metrics["latency"])
+    ```
+
+    All methods are called in one thread that belongs to this publisher, never in the thread whose
+    work is recorded, and nothing that happens inside is recorded. They may block, and they may
+    raise: `PublishError` and `OSError` mean that the back end is away and the same records come
+    again later, any other exception counts against the record that caused it.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of this publisher in `Monitor.health()`; the class's name unless overridden."""
+        return type(self).__name__
+
+    @abstractmethod
+    def publish_event_metrics(self, metrics: EventMetrics) -> None:
+        """Publish the record of one finished event."""
+
+    @abstractmethod
+    def publish_network_metrics(self, metrics: dict[str, Any]) -> None:
+        """Publish one finished network operation, as `NetworkMetrics.to_dict()` gives it."""
+
+    def publish_batch(self, records: Sequence[Record]) -> Sequence[Verdict] | None:
+        """Publish several records, oldest first; override it where one request can carry many.
+
+        Returns:
+            None when all of them are delivered, else one verdict for each: "ok", "duplicate" (it
+            was there before: counts as delivered), "retry" (send it again later) or "reject" (give
+            it up and count it).
+
+        Raises:
+            PublishError: nothing of the batch was delivered.
+        """
+        for record in records:
+            publish_one(self, record)
+        return None
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Push out what this publisher itself holds back; True when nothing is left.
+
+        Args:
+            timeout: seconds it may take; None for no limit.
+        """
+        return True
+
+    def close(self, timeout: float | None = None) -> None:
+        """Let go of files and connections; nothing is published afterwards.
+
+        Args:
+            timeout: seconds it may take; None for no limit.
+        """
+
+
+def publish_one(publisher: MetricsPublisher, record: Record) -> None:
+    """Give `record` to the method of its kind."""
+    # Asked of the object and not of its class, so that nothing here needs the records' module.
+    if hasattr(record, "event_name"):
+        publisher.publish_event_metrics(record)
+    else:
+        publisher.publish_network_metrics(record.to_dict())
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import the optional package `module`, which `extra` installs.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message says what to run.
+        ImportError: it is installed and fails to import: its own error, unchanged.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module + ".").startswith(error.name + "."):
+            raise MissingDependencyError(module, extra) from error
+        raise

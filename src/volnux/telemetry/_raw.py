@@ -1,0 +1,180 @@
+"""The open entry: what the hot path writes, and what folding reads.
+
+An event or a network operation in flight is a plain list, because nothing in Python is made faster.
+It is begun by one list display, ended by setting `END`, and never changes afterwards. This module
+names its places; the hot path itself uses the numbers.
+"""
+
+from __future__ import annotations
+
+from volnux.telemetry._ids import IDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from volnux.telemetry._clock import Anchor
+
+    Raw: TypeAlias = list[Any]
+
+#: What is being recorded: an `EventSite` or an `OpSite`; None in the root of a scope.
+SITE = 0
+#: The `Scope` it runs in, or None where nothing is recorded.
+SCOPE = 1
+#: The enclosing entry until the fold, its identifier afterwards (0: none).
+PARENT = 2
+#: Nanoseconds on the clock of the scope.
+START = 3
+#: `threading.get_ident()` of the thread that began it.
+THREAD = 4
+#: Nanoseconds; None while in flight. Set last: everything else is final then.
+END = 5
+#: None for an event that completed and has nothing more to say; else an `Extra` or an `OpState`.
+EXTRA = 6
+#: True once a fold has met it unfinished: its end must then be announced.
+LATE = 7
+#: The identifier, drawn when first needed: most events live and go without one.
+ID = 8
+
+
+def identify(raw: Raw) -> int:
+    """Return the identifier of an entry, drawing it if it has none. Safe from any thread."""
+    number: int | None = raw[8]
+    if number is None:
+        fresh = IDS.take()
+        with IDS.lock:
+            if raw[8] is None:
+                raw[8] = fresh
+            number = raw[8]
+    return number  # type: ignore[return-value]  # set above
+
+
+class Extra:
+    """What a finished event says beyond "completed": outcome, error, attributes, attempts, stream."""
+
+    __slots__ = (
+        "active",
+        "attributes",
+        "error",
+        "error_type",
+        "first",
+        "items",
+        "origin",
+        "resumed",
+        "retries",
+        "retry_count",
+        "status",
+    )
+    network = False
+
+    def __init__(self) -> None:
+        self.status = "completed"
+        self.error: str | None = None
+        self.error_type: str | None = None
+        #: The identifier of the event where the error arose, if that is another one.
+        self.origin: int | str = 0
+        self.attributes: dict[str, Any] | None = None
+        #: One (end of work, error type, error text, delay) per retry, times in nanoseconds.
+        self.retries: list[tuple[int, str | None, str | None, int]] | None = None
+        self.retry_count = 0
+        #: When the first attempt that is still listed began, if earlier ones were let go.
+        self.resumed: int | None = None
+        #: Streams only: nanoseconds in the producer, items, nanoseconds to the first of them.
+        self.active = 0
+        self.items: int | None = None
+        self.first: int | None = None
+
+
+class OpState:
+    """What a network operation counts while it runs."""
+
+    __slots__ = (
+        "attributes",
+        "bytes_received",
+        "bytes_sent",
+        "error",
+        "error_type",
+        "first",
+        "status",
+    )
+    network = True
+
+    def __init__(self) -> None:
+        self.status = "completed"
+        self.error: str | None = None
+        self.error_type: str | None = None
+        self.attributes: dict[str, Any] | None = None
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        #: When the first byte came, in nanoseconds on the clock of the scope.
+        self.first: int | None = None
+
+
+class Adopted:
+    """Stands where `Extra` stands for a finished record that was made elsewhere."""
+
+    __slots__ = ("network", "record", "status")
+
+    def __init__(self, record: Any, network: bool) -> None:
+        self.record = record
+        self.network = network
+        self.status: str = record.status
+
+
+def extra_of(raw: Raw) -> Extra:
+    """Return the `Extra` of an open event, making it if need be. Safe from any thread."""
+    extra = raw[6]
+    if extra is None:
+        fresh = Extra()
+        with IDS.lock:
+            if raw[6] is None:
+                raw[6] = fresh
+            extra = raw[6]
+    return extra  # type: ignore[no-any-return]  # raw entries are untyped on purpose
+
+
+class Scope:
+    """Where entries go and what they share: one per registry, and one more per `pipeline` in it.
+
+    Attributes:
+        append, late: take an entry that begins, and one that ends after a fold has met it.
+        now: the measuring clock, in nanoseconds.
+        pending: entries not yet folded, by which the hot path sees when it is time to.
+        fold: folds them, unless another thread is doing so.
+        registries: the innermost first, then those that its records also flow to.
+        anchor: turns stamps of `now` into dates.
+        pipeline, attributes: the `pipeline_id` and the shared attributes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "anchor",
+        "append",
+        "attributes",
+        "fold",
+        "late",
+        "now",
+        "pending",
+        "pipeline",
+        "registries",
+    )
+
+    append: Callable[[Raw], None]
+    late: Callable[[Raw], None]
+    now: Callable[[], int]
+    pending: list[Raw]
+    fold: Callable[[], None]
+    registries: tuple[Any, ...]
+    anchor: Anchor
+    pipeline: str | None
+    attributes: dict[str, Any] | None
+
+    def __init__(self, **parts: Any) -> None:
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def derive(self, **changes: Any) -> Scope:
+        """Return a scope like this one but for some parts."""
+        parts = {name: getattr(self, name) for name in self.__slots__ if name != "__weakref__"}
+        return Scope(**{**parts, **changes})

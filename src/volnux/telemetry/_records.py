@@ -1,0 +1,414 @@
+"""What happened: finished, frozen accounts of events and network operations."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+
+class Status:
+    """The outcomes an event or a network operation can have, as the strings that records carry."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class _Frozen:
+    """A value object on slots: keyword constructor, equality, hash, repr, pickling, no changes.
+
+    A dataclass would be shorter, and importing dataclasses alone would take longer than all of
+    volnux.telemetry may.
+    """
+
+    __slots__ = ("_fill",)
+    _fields: tuple[str, ...] = ()
+    _defaults: Mapping[str, Any] = {}
+    # A function and its argument, which give the fields when one of them is first asked for.
+    _fill: tuple[Callable[[Any], dict[str, Any]], Any]
+
+    def __init__(self, **fields: Any) -> None:
+        unknown = fields.keys() - set(self._fields)
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {sorted(unknown)[0]!r}")
+        values = {**self._defaults, **fields}
+        missing = [name for name in self._fields if name not in values]
+        if missing:
+            raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
+        self._set(values)
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name in self._fields:
+            object.__setattr__(self, name, values[name])
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._fields:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        render, argument = object.__getattribute__(self, "_fill")
+        self._set(render(argument))
+        return object.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: cannot delete {name!r}")
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), getattr(self, self._fields[0]), getattr(self, self._fields[1])))
+
+    def __repr__(self) -> str:
+        shown = ((name, getattr(self, name)) for name in self._fields)
+        text = ", ".join(
+            f"{name}={value!r}"
+            for name, value in shown
+            if name not in self._defaults or value != self._defaults[name]
+        )
+        return f"{type(self).__name__}({text})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(zip(self._fields, self._values(), strict=True)))
+
+    def __replace__(self: T, **changes: Any) -> T:
+        values = {name: getattr(self, name) for name in type(self)._fields}  # type: ignore[attr-defined]  # T is one of ours
+        return type(self)(**{**values, **changes})
+
+
+def _rebuild(kind: type[_Frozen], fields: dict[str, Any]) -> _Frozen:
+    return kind(**fields)
+
+
+class Attempt(_Frozen):
+    """One try of an event that retries.
+
+    Attributes:
+        number: 1 for the first.
+        outcome: "failed" for one that was retried, else the status of its event.
+        error_type: the name of the exception's class, or None.
+        error: its text, bounded and redacted, or None.
+        duration: seconds of work in this attempt.
+        backoff: seconds waited after it before the next one; 0.0 for the last.
+    """
+
+    __slots__ = _fields = ("number", "outcome", "error_type", "error", "duration", "backoff")
+    _defaults = {"error_type": None, "error": None, "duration": 0.0, "backoff": 0.0}
+    number: int
+    outcome: str
+    error_type: str | None
+    error: str | None
+    duration: float
+    backoff: float
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            number: int,
+            outcome: str,
+            error_type: str | None = None,
+            error: str | None = None,
+            duration: float = 0.0,
+            backoff: float = 0.0,
+        ) -> None: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attempt as JSON-ready data."""
+        return dict(zip(self._fields, self._values(), strict=True))
+
+
+class EventMetrics(_Frozen):
+    """The account of one event: one execution of a traced step.
+
+    Immutable and safe to share between threads. Built by the registry, or by keyword in tests.
+
+    Attributes:
+        event_name: the name of the step.
+        task_id: 16 hexadecimal digits, unique across processes, the same at every delivery.
+        parent_id: the `task_id` of the enclosing event, or None.
+        pipeline_id: the name given to the enclosing `pipeline`, or None.
+        process_id, thread_id: where it began.
+        start_time, end_time: seconds since the epoch, UTC; `end_time` is None while running.
+        duration: seconds on the monotonic clock; its age so far while running.
+        status: "running", "completed", "failed" or "cancelled".
+        error: the text of the exception, bounded and redacted; only where the error arose.
+        error_type: the name of the exception's class, also on the events it passed through.
+        error_origin: the `task_id` of the event where the error arose, if that is another one.
+        retry_count: attempts after the first.
+        attempts: every `Attempt`, at least one; the latest 100 of an event with more.
+        attributes: what the program said about it; plain data, bounded and redacted.
+        active_time: for generators, seconds spent in the producer; else None.
+        items: for generators, how many were yielded; else None.
+        time_to_first_item: for generators that yielded, seconds until the first; else None.
+    """
+
+    __slots__ = _fields = (
+        "event_name",
+        "task_id",
+        "parent_id",
+        "pipeline_id",
+        "process_id",
+        "thread_id",
+        "start_time",
+        "end_time",
+        "duration",
+        "status",
+        "error",
+        "error_type",
+        "error_origin",
+        "retry_count",
+        "attempts",
+        "attributes",
+        "active_time",
+        "items",
+        "time_to_first_item",
+    )
+    _defaults = {
+        "parent_id": None,
+        "pipeline_id": None,
+        "process_id": 0,
+        "thread_id": 0,
+        "start_time": 0.0,
+        "end_time": None,
+        "duration": 0.0,
+        "status": "completed",
+        "error": None,
+        "error_type": None,
+        "error_origin": None,
+        "retry_count": 0,
+        "attempts": (),
+        "attributes": {},
+        "active_time": None,
+        "items": None,
+        "time_to_first_item": None,
+    }
+    event_name: str
+    task_id: str
+    parent_id: str | None
+    pipeline_id: str | None
+    process_id: int
+    thread_id: int
+    start_time: float
+    end_time: float | None
+    duration: float
+    status: str
+    error: str | None
+    error_type: str | None
+    error_origin: str | None
+    retry_count: int
+    attempts: tuple[Attempt, ...]
+    attributes: Mapping[str, Any]
+    active_time: float | None
+    items: int | None
+    time_to_first_item: float | None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            event_name: str,
+            task_id: str,
+            parent_id: str | None = None,
+            pipeline_id: str | None = None,
+            process_id: int = 0,
+            thread_id: int = 0,
+            start_time: float = 0.0,
+            end_time: float | None = None,
+            duration: float = 0.0,
+            status: str = "completed",
+            error: str | None = None,
+            error_type: str | None = None,
+            error_origin: str | None = None,
+            retry_count: int = 0,
+            attempts: tuple[Attempt, ...] = (),
+            attributes: Mapping[str, Any] = {},
+            active_time: float | None = None,
+            items: int | None = None,
+            time_to_first_item: float | None = None,
+        ) -> None: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data, one shape for files, back ends and reports.
+
+        Keys are `kind` ("event") and the fields; stamps are ISO-8601 in UTC with microseconds,
+        durations are seconds, attempts are dicts.
+        """
+        data = dict(zip(self._fields, self._values(), strict=True))
+        data["start_time"] = to_iso(self.start_time)
+        data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
+        data["attempts"] = [attempt.to_dict() for attempt in self.attempts]
+        data["attributes"] = dict(self.attributes)
+        return {"kind": "event", **data}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EventMetrics:
+        """Return the record whose `to_dict` gave this data.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data has another shape.
+        """
+        fields = _fields_of(cls, data)
+        fields["attempts"] = tuple(Attempt(**attempt) for attempt in fields.get("attempts") or ())
+        return cls(**fields)
+
+
+class NetworkMetrics(_Frozen):
+    """The account of one network operation: one exchange with a host and port.
+
+    Immutable and safe to share between threads. Built by the registry, or by keyword in tests.
+
+    Attributes:
+        host, port, operation: with whom, and what was done; `port` may be None.
+        task_id, parent_id, pipeline_id, process_id: as in `EventMetrics`; the parent is the event
+            it ran under.
+        start_time, end_time: seconds since the epoch, UTC; `end_time` is None while running.
+        latency: seconds from start to end on the monotonic clock; its age so far while running.
+        time_to_first_byte: seconds until the first byte was received, or None.
+        bytes_sent, bytes_received: as counted, also up to a failure.
+        status, error, error_type: as in `EventMetrics`.
+        attributes: what the program said about it; plain data, bounded and redacted.
+    """
+
+    __slots__ = _fields = (
+        "host",
+        "task_id",
+        "port",
+        "operation",
+        "parent_id",
+        "pipeline_id",
+        "process_id",
+        "start_time",
+        "end_time",
+        "latency",
+        "time_to_first_byte",
+        "bytes_sent",
+        "bytes_received",
+        "status",
+        "error",
+        "error_type",
+        "attributes",
+    )
+    _defaults = {
+        "port": None,
+        "operation": "exchange",
+        "parent_id": None,
+        "pipeline_id": None,
+        "process_id": 0,
+        "start_time": 0.0,
+        "end_time": None,
+        "latency": 0.0,
+        "time_to_first_byte": None,
+        "bytes_sent": 0,
+        "bytes_received": 0,
+        "status": "completed",
+        "error": None,
+        "error_type": None,
+        "attributes": {},
+    }
+    host: str
+    task_id: str
+    port: int | None
+    operation: str
+    parent_id: str | None
+    pipeline_id: str | None
+    process_id: int
+    start_time: float
+    end_time: float | None
+    latency: float
+    time_to_first_byte: float | None
+    bytes_sent: int
+    bytes_received: int
+    status: str
+    error: str | None
+    error_type: str | None
+    attributes: Mapping[str, Any]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            host: str,
+            task_id: str,
+            port: int | None = None,
+            operation: str = "exchange",
+            parent_id: str | None = None,
+            pipeline_id: str | None = None,
+            process_id: int = 0,
+            start_time: float = 0.0,
+            end_time: float | None = None,
+            latency: float = 0.0,
+            time_to_first_byte: float | None = None,
+            bytes_sent: int = 0,
+            bytes_received: int = 0,
+            status: str = "completed",
+            error: str | None = None,
+            error_type: str | None = None,
+            attributes: Mapping[str, Any] = {},
+        ) -> None: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data: what `publish_network_metrics` gets.
+
+        Keys are `kind` ("network") and the fields; stamps are ISO-8601 in UTC with microseconds,
+        times are seconds, sizes are bytes.
+        """
+        data = dict(zip(self._fields, self._values(), strict=True))
+        data["start_time"] = to_iso(self.start_time)
+        data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
+        data["attributes"] = dict(self.attributes)
+        return {"kind": "network", **data}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NetworkMetrics:
+        """Return the record whose `to_dict` gave this data.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data has another shape.
+        """
+        return cls(**_fields_of(cls, data))
+
+
+def _fields_of(cls: type[_Frozen], data: Mapping[str, Any]) -> dict[str, Any]:
+    # Unknown keys are left out: a newer volnux may have written the data.
+    fields = {name: data[name] for name in cls._fields if name in data}
+    for stamp in ("start_time", "end_time"):
+        if fields.get(stamp) is not None:
+            fields[stamp] = from_iso(fields[stamp])
+    return fields
+
+
+def to_iso(seconds: float) -> str:
+    """Return seconds since the epoch as an ISO-8601 stamp in UTC, to the microsecond."""
+    from datetime import datetime, timezone
+
+    try:
+        stamp = datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, OSError, ValueError):  # a clock outside the calendar
+        stamp = datetime.fromtimestamp(0, timezone.utc)
+    return stamp.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str) -> float:
+    """Return the seconds since the epoch that `to_iso` was given.
+
+    Raises:
+        ValueError: the text is no such stamp.
+    """
+    from datetime import datetime
+
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,322 @@
+"""The registry keeps finished records and their running totals, and answers questions about them."""
+
+from __future__ import annotations
+
+import os
+
+from volnux.telemetry import _redaction
+from volnux.telemetry._guard import PROCESS
+from volnux.telemetry._ids import IDS, read_id
+from volnux.telemetry._intake import OTHER, OTHER_OP, Intake
+from volnux.telemetry._raw import END, EXTRA, SITE, START, Adopted
+from volnux.telemetry._records import EventMetrics, NetworkMetrics, Status
+from volnux.telemetry._render import event_records, op_records, record_of, running_record
+from volnux.telemetry._sites import event_site, op_site
+from volnux.telemetry._totals import Health, Totals, retry_stats
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, TypeAlias
+
+    from volnux.telemetry._clock import Clock
+    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._sites import Site
+    from volnux.telemetry._totals import EventStats, NetworkStats, RetryStats
+
+    Record: TypeAlias = EventMetrics | NetworkMetrics
+
+SCHEMA = "volnux.registry/1"
+
+
+class Registry(Intake):
+    """Where records and their running totals live.
+
+    Totals are exact for the life of the registry. Single records are bounded: the newest are kept,
+    and before them up to a quarter of failed ones and a quarter of the slowest. Every method is
+    safe from any thread, and right after `fork` the child's copy is empty: what was recorded before
+    belongs to the parent.
+
+    Args:
+        capacity: how many single records to keep of each kind, events and network operations.
+        clock: what to read time from; the system's by default.
+        strict: raise errors inside volnux, instead of counting them in `health().errors`.
+
+    Raises:
+        ValueError: the capacity is negative.
+    """
+
+    def __init__(
+        self, capacity: int = 10_000, *, clock: Clock | None = None, strict: bool = False
+    ) -> None:
+        if capacity < 0:
+            raise ValueError(f"capacity must be 0 or more, not {capacity}")
+        self.remote = RemoteCalls()
+        super().__init__(capacity, clock, strict=strict)
+
+    def __repr__(self) -> str:
+        health = self.health()
+        return f"<Registry finished={health.finished} in_flight={health.in_flight}>"
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def events(self, name: str | None = None, status: str | None = None) -> list[EventMetrics]:
+        """Return the kept events, oldest first, those in flight included.
+
+        Args:
+            name: only events of this name.
+            status: only events of this status: "running", "completed", "failed", "cancelled".
+        """
+        finished, running = self.entries(network=False)
+        if name is not None:
+            finished = [raw for raw in finished if raw[SITE].name == name]
+            running = [raw for raw in running if raw[SITE].name == name]
+        return self.in_order(*_with_status(finished, running, status))  # type: ignore[return-value]
+
+    def network_ops(
+        self, host: str | None = None, port: int | None = None, status: str | None = None
+    ) -> list[NetworkMetrics]:
+        """Return the kept network operations, oldest first, those in flight included.
+
+        Args:
+            host, port: only operations with this host, and this port.
+            status: only operations of this status.
+        """
+        finished, running = self.entries(network=True)
+        for attribute, wanted in (("host", host), ("port", port)):
+            if wanted is not None:
+                finished = [raw for raw in finished if getattr(raw[SITE], attribute) == wanted]
+                running = [raw for raw in running if getattr(raw[SITE], attribute) == wanted]
+        return self.in_order(*_with_status(finished, running, status))  # type: ignore[return-value]
+
+    def entries(self, *, network: bool) -> tuple[list[Raw], list[Raw]]:
+        """Return the kept finished entries of one kind and those in flight, in no order."""
+        with self._lock:
+            self._fold()
+            running = [raw for raw in self._open.values() if raw[SITE].network is network]
+            return self._kept[network].kept(), running
+
+    def in_order(self, finished: list[Raw], running: list[Raw]) -> list[Record]:
+        """Return the records of entries of one kind, oldest first."""
+        finished.sort(key=self._order_of(finished))
+        records: list[Record]
+        if finished and finished[0][SITE].network:
+            records = op_records(finished)  # type: ignore[assignment]  # lists are invariant
+        else:
+            records = event_records(finished)  # type: ignore[assignment]
+        for place, raw in enumerate(finished):
+            if raw[EXTRA].__class__ is Adopted:
+                records[place] = raw[EXTRA].record
+        if running:
+            records += map(running_record, running)
+            records.sort(key=lambda record: record.start_time)
+        return records
+
+    @staticmethod
+    def _order_of(raws: list[Raw]) -> Callable[[Raw], int]:
+        anchors = {scope.anchor for scope in {raw[1] for raw in raws}}
+        if len(anchors) <= 1:
+            return lambda raw: raw[3]  # type: ignore[no-any-return]
+        # Entries timed by several clocks compare only by date.
+        return lambda raw: raw[1].anchor.wall_ns(raw[3])  # type: ignore[no-any-return]
+
+    def event_stats(self) -> dict[str, EventStats]:
+        """Return the exact totals of finished events by name."""
+        with self._lock:
+            self._fold()
+            return {name: one.event_stats() for name, one in self._event_totals.items()}
+
+    def network_stats(self) -> dict[tuple[str, int | None, str], NetworkStats]:
+        """Return the exact totals of finished operations by host, port and operation."""
+        with self._lock:
+            self._fold()
+            return {key: one.network_stats() for key, one in self._op_totals.items()}
+
+    def retry_stats(self) -> RetryStats:
+        """Return what retrying came to, over all finished events."""
+        with self._lock:
+            self._fold()
+            return retry_stats(self._event_totals)
+
+    def health(self) -> Health:
+        """Return what was recorded, lost and swallowed; `started == finished + in_flight`."""
+        with self._lock:
+            self._fold()
+            in_flight = len(self._open)
+            return Health(
+                started=self._finished + in_flight,
+                finished=self._finished,
+                in_flight=in_flight,
+                evicted=self._finished - sum(map(len, self._kept)),
+                errors=self._all_errors(),
+                publishers={},
+                remote=self.remote.counts(),
+            )
+
+    def _all_errors(self) -> dict[str, dict[str, int]]:
+        errors = self._errors.nested()
+        shared = PROCESS.nested()
+        cuts = _redaction.cuts()
+        if cuts:
+            shared.setdefault("bounds", {}).update(cuts)
+        for stage, reasons in shared.items():
+            mine = errors.setdefault(stage, {})
+            for reason, count in reasons.items():
+                mine[reason] = mine.get(reason, 0) + count
+        return errors
+
+    def clear(self) -> None:
+        """Forget all finished records, totals and counted errors. What is in flight stays."""
+        with self._lock:
+            self._fold()
+            self._start_again()
+            self._errors.clear()
+            self.remote.clear()
+
+    # -- from elsewhere --------------------------------------------------------------------------
+
+    def add(self, record: Record) -> None:
+        """Take in a finished record that was made elsewhere: totals, keeping, listeners.
+
+        Raises:
+            ValueError: the record is still running.
+        """
+        if record.status == Status.RUNNING:
+            raise ValueError("only finished records can be added, and this one is running")
+        with self._lock:
+            self._fold()
+            raw = self._adopt(record)
+            totals = self._totals_of(raw[SITE])
+            totals.durations.buffer.append(raw[END] - raw[START])
+            totals.count_outcome(record.status)
+            if isinstance(record, NetworkMetrics):
+                totals.bytes_sent += record.bytes_sent
+                totals.bytes_received += record.bytes_received
+            else:
+                totals.count_retries(record.retry_count, record.status)
+            self._counted(1)
+            self._kept[raw[SITE].network].keep([raw])
+            self._tell([raw])
+
+    def _adopt(self, record: Record) -> Raw:
+        site: Site
+        if isinstance(record, NetworkMetrics):
+            site = op_site(record.host, record.port, record.operation)
+            duration = record.latency
+        else:
+            site = event_site(record.event_name)
+            duration = record.duration
+        anchor = self.scope.anchor
+        start = round(record.start_time * 1e9) - anchor.wall_ns(0)
+        end = start + round(duration * 1e9)
+        extra = Adopted(record, site.network)
+        return [site, self.scope, 0, start, 0, end, extra, True, read_id(record.task_id)]
+
+    def export(self) -> dict[str, Any]:
+        """Return everything as JSON-ready data, for `merge` in another process."""
+        with self._lock:
+            self._fold()
+            kept = [record_of(raw).to_dict() for one in self._kept for raw in one.kept()]
+            return {
+                "schema": SCHEMA,
+                "process_id": os.getpid(),
+                "finished": self._finished,
+                "in_flight": len(self._open),
+                "events": [[name, one.export()] for name, one in self._event_totals.items()],
+                "network_ops": [[*key, one.export()] for key, one in self._op_totals.items()],
+                "records": kept,
+                "errors": self._errors.nested(),
+            }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add what another registry has exported: totals, records, counters.
+
+        What was still in flight there is lost, and counted in `health().errors` as such.
+
+        Raises:
+            ValueError: the state has a schema that this version does not know.
+        """
+        if state.get("schema") != SCHEMA:
+            raise ValueError(f"cannot merge schema {state.get('schema')!r}, only {SCHEMA!r}")
+        with self._lock:
+            self._fold()
+            for name, totals in state["events"]:
+                self._named(self._event_totals, name, OTHER).merge(Totals.restore(totals))
+            for host, port, operation, totals in state["network_ops"]:
+                mine = self._named(self._op_totals, (host, port, operation), OTHER_OP)
+                mine.merge(Totals.restore(totals))
+            self._finished += state["finished"]
+            self._merge_records(map(read_record, state["records"]))
+            for stage, reasons in state["errors"].items():
+                for reason, count in reasons.items():
+                    self._errors.add(stage, reason, count)
+            if state["in_flight"]:
+                self._errors.add("remote", "unfinished", state["in_flight"])
+
+    def _merge_records(self, records: Iterable[Record]) -> None:
+        batch = [self._adopt(record) for record in records]
+        for network in (False, True):
+            self._kept[network].keep([raw for raw in batch if raw[SITE].network is network])
+        if batch:
+            self._tell(batch)
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self.remote.clear()
+
+
+class RemoteCalls:
+    """Calls that `propagate` sent to other processes, by the token each of them carries."""
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._out: set[int] = set()
+
+    def send(self) -> int:
+        """Count a call as sent; return its token."""
+        token: int = IDS.take()
+        self._sent += 1
+        self._out.add(token)
+        return token
+
+    def report(self, token: int) -> None:
+        """Count a call as reported."""
+        self._out.discard(token)
+
+    def counts(self) -> dict[str, int]:
+        """Return `sent`, `reported` and `missing`."""
+        missing = len(self._out)
+        return {"sent": self._sent, "reported": self._sent - missing, "missing": missing}
+
+    def clear(self) -> None:
+        """Start again from nothing."""
+        self._sent = 0
+        self._out.clear()
+
+
+def read_record(data: Mapping[str, Any]) -> Record:
+    """Return the record whose `to_dict` gave this data.
+
+    Raises:
+        KeyError, TypeError, ValueError: the data has another shape.
+    """
+    if data["kind"] == "event":
+        return EventMetrics.from_dict(data)
+    if data["kind"] == "network":
+        return NetworkMetrics.from_dict(data)
+    raise ValueError(f"unknown kind of record: {data['kind']!r}")
+
+
+def _with_status(
+    finished: list[Raw], running: list[Raw], status: str | None
+) -> tuple[list[Raw], list[Raw]]:
+    if status is None:
+        return finished, running
+    if status == Status.RUNNING:
+        return [], running
+    if status == Status.COMPLETED:
+        plain = (raw for raw in finished if raw[EXTRA] is None or raw[EXTRA].status == status)
+        return list(plain), []
+    return [
+        raw for raw in finished if raw[EXTRA] is not None and raw[EXTRA].status == status
+    ], []

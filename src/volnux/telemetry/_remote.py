@@ -1,0 +1,176 @@
+"""`propagate`: takes the context along to threads, executors and process pools.
+
+In another process the call records into a registry of its own. What that recorded travels home
+inside the result (or the exception): unpickling it here merges the records into the registry of the
+caller, and gives the bare result. So it works with whatever carries pickles: process pools,
+`multiprocessing`, on fork, forkserver and spawn.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial, update_wrapper
+from weakref import WeakValueDictionary
+
+from volnux.telemetry._guard import note
+from volnux.telemetry._registry import Registry
+from volnux.telemetry._scope import (
+    CURRENT,
+    SWITCH,
+    enclosing_id,
+    is_disabled,
+    root,
+    run_in,
+    snapshot,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+    from typing import Any, ParamSpec, TypeVar
+
+    from volnux.telemetry._raw import Scope
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+#: Scopes that calls have been sent from, by number, while anything still holds them.
+_scopes: WeakValueDictionary[int, Scope] = WeakValueDictionary()
+
+
+def propagate(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a callable that runs the function in the context of the one who asked for it.
+
+    Hand it to `Thread(target=…)`, `executor.submit`, `executor.map`, `loop.run_in_executor` or a
+    process pool: what it records has the current event for its parent, and goes to the current
+    registry. From another process the records come home with the result; a process that dies loses
+    its own only, and `health().remote["missing"]` says how many calls never reported (a chunk of
+    `map` counts as one call).
+
+    Args:
+        function: what to run; for another process it must be importable there.
+
+    Raises:
+        TypeError: it cannot be called.
+
+    Example:
+        >>> with traced_event("batch"), ProcessPoolExecutor() as pool:
+        ...     results = list(pool.map(propagate(parse), paths))
+    """
+    if not callable(function):
+        raise TypeError(f"propagate() needs something to call, not {function!r}")
+    return Propagated(function, snapshot())
+
+
+class Propagated:
+    """What `propagate` returns. In the same process it runs the function in a captured context."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any], context: Context) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._context = context
+
+    def __repr__(self) -> str:
+        return f"propagate({self._function!r})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return run_in(self._context, self._function, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        current = self._context[CURRENT] if CURRENT in self._context else CURRENT.get()
+        scope: Scope | None = current[1]
+        if not SWITCH.on or scope is None:
+            return Sent, (self._function, None)
+        _scopes[id(scope)] = scope
+        ticket = {
+            "process": os.getpid(),
+            "scope": id(scope),
+            "call": scope.registries[0].remote.send(),
+            "parent": enclosing_id(current),
+            "pipeline": (scope.pipeline, scope.attributes),
+        }
+        return Sent, (self._function, ticket)
+
+
+class Sent:
+    """A propagated function in another process: records its calls, and sends that home."""
+
+    def __init__(self, function: Callable[..., Any], ticket: dict[str, Any] | None) -> None:
+        self._function = function
+        self._ticket = ticket
+
+    def __repr__(self) -> str:
+        return f"propagate({self._function!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sent, (self._function, self._ticket)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._ticket is None or is_disabled():
+            return self._function(*args, **kwargs)
+        registry = Registry()
+        pipeline, attributes = self._ticket["pipeline"]
+        scope = registry.scope.derive(pipeline=pipeline, attributes=attributes)
+        before = CURRENT.get()
+        CURRENT.set(root(scope, self._ticket["parent"]))
+        SWITCH.add()
+        try:
+            result = self._function(*args, **kwargs)
+        except BaseException as error:
+            # Found by pickle on the instance; the exception stays what it is for everybody else.
+            reduce = partial(_reduce_error, error, self._ticket, registry)
+            vars(error)["__reduce_ex__"] = reduce
+            raise
+        finally:
+            CURRENT.set(before)
+            SWITCH.remove()
+        return Parcel(result, self._ticket, registry)
+
+
+class Parcel:
+    """A result on its way home; it never exists there."""
+
+    def __init__(self, result: Any, ticket: dict[str, Any], registry: Registry) -> None:
+        self._result = result
+        self._ticket = ticket
+        self._registry = registry
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (self._ticket, self._registry.export(), self._result)
+
+
+def _reduce_error(
+    error: BaseException, ticket: dict[str, Any], registry: Registry, protocol: int
+) -> tuple[Any, ...]:
+    vars(error).pop("__reduce_ex__", None)
+    return _arrive, (ticket, registry.export(), _Bare(error.__reduce_ex__(protocol)))
+
+
+class _Bare:
+    """What an exception is made of, so that pickling it does not end where it began."""
+
+    def __init__(self, parts: Any) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> Any:
+        return self._parts
+
+
+def _arrive(ticket: dict[str, Any], state: dict[str, Any], result: Any) -> Any:
+    """Merge what a call recorded, in the process that sent it; return the bare result."""
+    if ticket["process"] != os.getpid():
+        return result
+    scope = _scopes.get(ticket["scope"])
+    if scope is None:
+        note(None, "remote", "nobody to report to")
+        return result
+    scope.registries[0].remote.report(ticket["call"])
+    for registry in scope.registries:
+        try:
+            registry.merge(state)
+        except Exception as error:  # noqa: BLE001  # records never cost the program its result
+            note(registry, "remote", type(error).__name__, error)
+    return result

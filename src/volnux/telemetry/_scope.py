@@ -1,0 +1,276 @@
+"""Which registry is current, and what is current in it."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar, copy_context
+
+from volnux.telemetry._clock import Clock
+from volnux.telemetry._raw import Scope, identify
+from volnux.telemetry._redaction import get_redactor
+from volnux.telemetry._registry import Registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+    from types import TracebackType
+    from typing import Any, TypeAlias
+
+    from volnux.telemetry._raw import Raw
+
+    Exit: TypeAlias = (
+        "tuple[type[BaseException] | None, BaseException | None, TracebackType | None]"
+    )
+
+
+class Switch:
+    """Whether anything at all may be recording: the one test that a traced call makes while off."""
+
+    __slots__ = ("on", "used", "users")
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.on = False
+        #: Whether telemetry has ever been on, so that a query can say that it was not.
+        self.used = False
+
+    def add(self) -> None:
+        """Switch on until the matching `remove`. `VOLNUX_TELEMETRY=off` wins."""
+        self.users += 1
+        self.used = True
+        self.on = not is_disabled()
+
+    def remove(self) -> None:
+        """Take one `add` back."""
+        self.users -= 1
+        self.on = self.users > 0 and not is_disabled()
+
+
+def is_disabled() -> bool:
+    """Return whether the environment switches telemetry off for good."""
+    return os.environ.get("VOLNUX_TELEMETRY", "").strip().lower() in {"off", "0", "false", "no"}
+
+
+def root(
+    scope: Scope | None,
+    parent: int | str = 0,
+    event: Raw | None = None,
+    shared: tuple[str | None, dict[str, Any] | None] = (None, None),
+) -> Raw:
+    """Return what is current in a scope before anything runs in it.
+
+    It has the form of an entry without a site. Children take its identifier for their parent's.
+    Where nothing is recorded, `shared` keeps a pipeline for captures further in.
+    """
+    return [None, scope, 0, shared, 0, None, event, False, parent]
+
+
+SWITCH = Switch()
+#: Current where no context says otherwise: in every thread, while the process records.
+PROCESS_ROOT = root(None)
+CURRENT: ContextVar[Raw] = ContextVar("volnux_current", default=PROCESS_ROOT)
+_default: list[Registry] = []
+_process_users = [0]
+
+
+def default_registry() -> Registry:
+    """Return the registry of the process, which `monitor_events` records into."""
+    if not _default:
+        _default.append(Registry())
+    return _default[0]
+
+
+def current_registry() -> Registry:
+    """Return the registry of the innermost `capture` around the caller, else the process's."""
+    scope: Scope | None = CURRENT.get()[1]
+    if scope is None:
+        return default_registry()
+    registry: Registry = scope.registries[0]
+    return registry
+
+
+def switch_on(registry: Registry | None = None) -> Registry:
+    """Record in the whole process, into its registry or this one, until `switch_off`."""
+    chosen = registry or (PROCESS_ROOT[1].registries[0] if PROCESS_ROOT[1] else default_registry())
+    _default[:] = [chosen]
+    PROCESS_ROOT[1] = chosen.scope
+    _process_users[0] += 1
+    SWITCH.add()
+    return chosen
+
+
+def switch_off() -> None:
+    """Take one `switch_on` back."""
+    _process_users[0] -= 1
+    if _process_users[0] == 0:
+        PROCESS_ROOT[1] = None
+    SWITCH.remove()
+
+
+def enclosing_event(raw: Raw) -> Raw | None:
+    """Return the event that is current where this entry is, or None."""
+    return raw if raw[0] is not None else raw[6]
+
+
+def enclosing_id(raw: Raw) -> int | str:
+    """Return the identifier that children of this entry take for their parent's; 0 for none."""
+    if raw[0] is not None:
+        return identify(raw)
+    return raw[8]  # type: ignore[no-any-return]  # set in `root`
+
+
+class _Scoped:
+    """Makes something current in a with-block, and puts back what was, in any context."""
+
+    __slots__ = ("_after", "_before")
+
+    def _set(self, raw: Raw) -> None:
+        self._before = CURRENT.get()
+        self._after = raw
+        CURRENT.set(raw)
+
+    def _unset(self) -> None:
+        # A block held open by a generator may be left in another context: leave that one alone.
+        if CURRENT.get() is self._after:
+            CURRENT.set(self._before)
+
+
+class capture(_Scoped):  # noqa: N801  # a verb, used as one
+    """Record what runs in a with-block into a registry of its own.
+
+    It holds for this context and what is started from it: tasks, `asyncio.to_thread`, and threads,
+    executors and process pools through `propagate`. Captures nest; records also flow to the
+    enclosing registry, if there is one, unless `isolated`.
+
+    Args:
+        isolated: keep records from the enclosing registry, and leave its events out of parents.
+        clock: what the registry reads time from; the enclosing registry's clock is not inherited.
+        capacity: how many single records to keep of each kind.
+        strict: raise errors inside volnux, instead of counting them in `health().errors`.
+
+    Yields:
+        Registry: filled while the block runs, and readable afterwards.
+
+    Example:
+        >>> with capture() as registry:
+        ...     work()
+        >>> registry.events("work")
+    """
+
+    __slots__ = ("_isolated", "registry")
+
+    def __init__(
+        self,
+        isolated: bool = False,  # noqa: FBT001, FBT002  # the contract's signature
+        clock: Clock | None = None,
+        *,
+        capacity: int = 10_000,
+        strict: bool = False,
+    ) -> None:
+        if clock is not None and not isinstance(clock, Clock):
+            raise TypeError(
+                f"clock must be a volnux.telemetry.Clock, such as testing.FakeClock(), not {clock!r}"
+            )
+        self.registry = Registry(capacity, clock=clock, strict=strict)
+        self._isolated = isolated
+
+    def __enter__(self) -> Registry:
+        outside = CURRENT.get()
+        outer: Scope | None = None if self._isolated else outside[1]
+        scope = self.registry.scope
+        if outer is not None:
+            scope = _joined(scope, outer)
+        elif outside[0] is None and not self._isolated:
+            scope = scope.derive(pipeline=outside[3][0], attributes=outside[3][1])
+        parent = 0 if self._isolated else enclosing_id(outside)
+        event = None if self._isolated else enclosing_event(outside)
+        SWITCH.add()
+        self._set(root(scope, parent, event))
+        return self.registry
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._unset()
+        SWITCH.remove()
+
+
+def _joined(inner: Scope, outer: Scope) -> Scope:
+    """Return a scope whose entries go to both, timed by the inner one's clock."""
+
+    def both(first: Callable[[Any], None], second: Callable[[Any], None]) -> Callable[[Any], None]:
+        def give(raw: Raw) -> None:
+            first(raw)
+            second(raw)
+
+        return give
+
+    def fold() -> None:
+        inner.fold()
+        outer.fold()
+
+    return inner.derive(
+        append=both(inner.append, outer.append),
+        late=both(inner.late, outer.late),
+        fold=fold,
+        registries=(*inner.registries, *outer.registries),
+        pipeline=outer.pipeline,
+        attributes=outer.attributes,
+    )
+
+
+class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("nightly-etl")
+    """Give everything that runs in a with-block a `pipeline_id` and shared attributes.
+
+    They flow by context, as `capture` does. Pipelines nest: the inner name wins, attributes join.
+
+    Args:
+        name: the `pipeline_id` of every record.
+        attributes: part of every record's attributes; bounded and redacted.
+
+    Raises:
+        ValueError: the name is empty.
+    """
+
+    __slots__ = ("_attributes", "_name")
+
+    def __init__(self, name: str, /, **attributes: Any) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'pipeline() needs a name, such as pipeline("nightly"), not {name!r}')
+        self._name = get_redactor().name(name)
+        self._attributes = get_redactor().attributes(attributes)
+
+    def __enter__(self) -> pipeline:
+        outside = CURRENT.get()
+        scope: Scope | None = outside[1]
+        known = outside[3][1] if scope is None else scope.attributes
+        attributes = {**(known or {}), **self._attributes}
+        if scope is not None:
+            scope = scope.derive(pipeline=self._name, attributes=attributes)
+        shared = (self._name, attributes)
+        self._set(root(scope, enclosing_id(outside), enclosing_event(outside), shared))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._unset()
+
+
+class suppressed(_Scoped):  # noqa: N801  # reads as a sentence: with suppressed()
+    """Record nothing in a with-block: a publisher's own traffic is nobody's event."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        self._set(root(None))
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._unset()
+
+
+def run_in(context: Context, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function in a copy of a context, so that any number of calls may use it at once."""
+    return context.copy().run(function, *args, **kwargs)
+
+
+def snapshot() -> Context:
+    """Return a copy of the caller's context."""
+    return copy_context()

@@ -1,0 +1,36 @@
+"""Beginning and ending an entry, where two lines of the hot path do not do it in place."""
+
+from __future__ import annotations
+
+from _thread import get_ident
+
+from volnux.telemetry._intake import BATCH
+from volnux.telemetry._scope import CURRENT, SWITCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._sites import EventSite
+
+get_current = CURRENT.get
+set_current = CURRENT.set
+
+
+def begin(site: EventSite) -> tuple[Raw, Raw] | None:
+    """Begin an event that is not current yet; None where nothing is recorded."""
+    parent = get_current()
+    scope = parent[1]
+    if not SWITCH.on or scope is None:
+        return None
+    event = [site, scope, parent, scope.now(), get_ident(), None, None, False, None]
+    scope.append(event)
+    return event, parent
+
+
+def close(raw: Raw) -> None:
+    """Announce an ended entry where the hot path's own two lines would be in the way."""
+    scope = raw[1]
+    if raw[7]:
+        scope.late(raw)
+    elif len(scope.pending) > BATCH:
+        scope.fold()

@@ -1,0 +1,172 @@
+"""Tracing generators: the event is current while the producer runs, never in the consumer's code.
+
+As in `_wrappers`, entries are lists whose places `_raw` names: 3 start, 5 end.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+
+from volnux.telemetry._outcome import fail
+from volnux.telemetry._raw import Extra, extra_of
+from volnux.telemetry._seam import begin, close, get_current, set_current
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from typing import Any, ParamSpec, TypeVar
+
+    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._sites import EventSite
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    S = TypeVar("S")
+    Y = TypeVar("Y")
+
+
+class Steps:
+    """What the steps of a generator add up to. The event is current in a step, never between."""
+
+    __slots__ = ("active", "event", "first", "inside", "items", "parent")
+
+    def __init__(self, event: Raw, parent: Raw) -> None:
+        self.event = event
+        self.parent = parent
+        # What is current in the producer: the event itself, or what it holds open at a yield.
+        self.inside = event
+        self.active = 0
+        self.items = 0
+        self.first: int | None = None
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End the event; an error that the program sees makes it failed or cancelled."""
+        event = self.event
+        end = event[1].now()
+        extra: Extra = extra_of(event)
+        extra.active, extra.items, extra.first = self.active, self.items, self.first
+        if error is not None:
+            fail(event, self.parent, error)
+        event[5] = end
+        close(event)
+
+
+def trace_generator(
+    function: Callable[P, Generator[Y, S, R]],
+    site: EventSite,
+    begun: tuple[Raw, Raw] | None = None,
+) -> Callable[P, Generator[Y, S, R]]:
+    """Trace a generator function: each step in the producer, and what came of all of them.
+
+    Args:
+        function: what makes the generator.
+        site: the step.
+        begun: the event, if it has begun already, and its parent.
+    """
+    get, set_ = get_current, set_current
+
+    @wraps(function)
+    def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:
+        started = begun or begin(site)
+        if started is None:
+            return (yield from function(*args, **kwargs))
+        steps = Steps(*started)
+        event, now = steps.event, steps.event[1].now
+        value: Any = None
+        thrown: BaseException | None = None
+        closing = False
+        stream: Any = None
+        while True:
+            outside = get()
+            set_(steps.inside)
+            begun_at = now()
+            try:
+                if stream is None:
+                    stream = function(*args, **kwargs)
+                item = stream.send(value) if thrown is None else stream.throw(thrown)
+            except StopIteration as stop:
+                steps.active += now() - begun_at
+                set_(outside)
+                steps.finish()
+                return stop.value  # type: ignore[no-any-return]
+            except BaseException as error:
+                steps.active += now() - begun_at
+                set_(outside)
+                steps.finish(None if closing and isinstance(error, GeneratorExit) else error)
+                thrown = value = None  # no cycle of frame, exception and traceback
+                raise
+            ended_at = now()
+            steps.inside = get()
+            set_(outside)
+            steps.active += ended_at - begun_at
+            if not steps.items:
+                steps.first = ended_at - event[3]
+            steps.items += 1
+            value = thrown = None
+            try:
+                value = yield item
+            except BaseException as error:  # noqa: BLE001  # handed to the producer
+                thrown = error
+                closing = isinstance(error, GeneratorExit)
+            item = None
+
+    return traced
+
+
+def trace_async_generator(
+    function: Callable[P, AsyncGenerator[Y, S]],
+    site: EventSite,
+    begun: tuple[Raw, Raw] | None = None,
+) -> Callable[P, AsyncGenerator[Y, S]]:
+    """Trace an async generator function; see `trace_generator`."""
+    get, set_ = get_current, set_current
+
+    @wraps(function)
+    async def traced(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, S]:
+        started = begun or begin(site)
+        steps = None if started is None else Steps(*started)
+        value: Any = None
+        thrown: BaseException | None = None
+        closing = False
+        stream: Any = None
+        begun_at = 0
+        while True:
+            if steps is not None:
+                outside = get()
+                set_(steps.inside)
+                begun_at = steps.event[1].now()
+            try:
+                if stream is None:
+                    stream = function(*args, **kwargs)
+                item = await (stream.asend(value) if thrown is None else stream.athrow(thrown))
+            except BaseException as error:
+                thrown = value = None
+                if steps is not None:
+                    steps.active += steps.event[1].now() - begun_at
+                    # A step abandoned at an await may be closed from another context.
+                    if closing or not isinstance(error, GeneratorExit):
+                        set_(outside)
+                    ended = isinstance(error, StopAsyncIteration) or (
+                        closing and isinstance(error, GeneratorExit)
+                    )
+                    steps.finish(None if ended else error)
+                if isinstance(error, StopAsyncIteration):
+                    return
+                raise
+            if steps is not None:
+                ended_at = steps.event[1].now()
+                steps.inside = get()
+                set_(outside)
+                steps.active += ended_at - begun_at
+                if not steps.items:
+                    steps.first = ended_at - steps.event[3]
+                steps.items += 1
+            value = thrown = None
+            try:
+                value = yield item
+            except BaseException as error:  # noqa: BLE001  # handed to the producer
+                thrown = error
+                closing = isinstance(error, GeneratorExit)
+            item = None
+
+    return traced

@@ -1,0 +1,113 @@
+"""The wrappers that run a traced function or coroutine: the hot path.
+
+Written for speed: an entry is a list whose places `_raw` names (0 site, 1 scope, 2 parent, 5 end,
+6 extra, 7 late), what is called is bound when the wrapper is made, and the same few lines stand in
+both instead of a call to a helper.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from functools import wraps
+from types import NoneType
+
+from volnux.telemetry._deferred import defer, is_deferred
+from volnux.telemetry._intake import BATCH
+from volnux.telemetry._outcome import fail
+from volnux.telemetry._scope import SWITCH
+from volnux.telemetry._seam import close, get_current, set_current
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import ParamSpec, TypeVar
+
+    from volnux.telemetry._sites import EventSite
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    S = TypeVar("S")
+    Y = TypeVar("Y")
+
+
+def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
+    """Trace a plain function, and what it returns if that runs only later."""
+    switch, get, set_, ident, limit = SWITCH, get_current, set_current, get_ident, BATCH
+    # The type of result seen last: most functions have one, so that looking is one comparison.
+    plain: type = NoneType
+
+    @wraps(function)
+    def traced(*args: P.args, **kwargs: P.kwargs) -> R:
+        nonlocal plain
+        if not switch.on:
+            return function(*args, **kwargs)
+        parent = get()
+        scope = parent[1]
+        if scope is None:
+            return function(*args, **kwargs)
+        event = [site, scope, parent, scope.now(), ident(), None, None, False, None]
+        try:
+            set_(event)
+            scope.append(event)
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            end = scope.now()
+            set_(parent)
+            fail(event, parent, error)
+            event[5] = end
+            close(event)
+            raise
+        if result is not None and type(result) is not plain:
+            if is_deferred(result):
+                set_(parent)
+                return defer(event, parent, result)  # type: ignore[no-any-return]
+            plain = type(result)
+        event[5] = scope.now()
+        set_(parent)
+        if event[7]:
+            scope.late(event)
+        elif len(scope.pending) > limit:
+            scope.fold()
+        return result
+
+    return traced
+
+
+def trace_coroutine(
+    function: Callable[P, Coroutine[Y, S, R]], site: EventSite
+) -> Callable[P, Coroutine[Y, S, R]]:
+    """Trace a coroutine function: from its first step to its end."""
+    switch, get, set_, ident, limit = SWITCH, get_current, set_current, get_ident, BATCH
+
+    @wraps(function)
+    async def traced(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not switch.on:
+            return await function(*args, **kwargs)
+        parent = get()
+        scope = parent[1]
+        if scope is None:
+            return await function(*args, **kwargs)
+        event = [site, scope, parent, scope.now(), ident(), None, None, False, None]
+        try:
+            set_(event)
+            scope.append(event)
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            end = scope.now()
+            # Closed from another context, there is nothing of ours to restore.
+            if get() is event:
+                set_(parent)
+            fail(event, parent, error)
+            event[5] = end
+            close(event)
+            raise
+        event[5] = scope.now()
+        if get() is event:
+            set_(parent)
+        if event[7]:
+            scope.late(event)
+        elif len(scope.pending) > limit:
+            scope.fold()
+        return result
+
+    return traced
