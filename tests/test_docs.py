@@ -95,6 +95,13 @@ def test_no_example_is_left_out_unsaid():
     assert {name: reasons for name, reasons in left_out.items() if reasons} == NOT_RUN
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    """Each link to a file of ours finds it."""
+    links = re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_every_setting_of_the_environment_is_in_the_table():
     """The table of docs/settings.md is the list of what the code reads, and the code's is its."""
     source = Path(volnux.telemetry.__file__).parent.parent
