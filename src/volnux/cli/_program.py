@@ -54,7 +54,7 @@ def _run_path(path: str, args: Sequence[str]) -> None:
     sys.argv[:] = [path, *args]
     if path == "-":
         _replace_first_path("")
-        main = _new_main()
+        main = _new_main(__file__="<stdin>", __cached__=None)
         exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), vars(main))  # noqa: S102
         return
     full = os.path.abspath(path)
@@ -66,11 +66,8 @@ def _run_path(path: str, args: Sequence[str]) -> None:
         return
     _replace_first_path(os.path.dirname(os.path.realpath(path)))
     compiled, code = _code_of(full)
-    main = _new_main()
     loader = importlib.machinery.SourcelessFileLoader if compiled else _SOURCE
-    vars(main).update(__file__=full, __cached__=None, __loader__=loader("__main__", full))
-    if sys.version_info >= (3, 14):
-        del main.__cached__
+    main = _new_main(__file__=full, __cached__=None, __loader__=loader("__main__", full))
     exec(code, vars(main))  # noqa: S102
 
 
@@ -87,13 +84,14 @@ def _code_of(path: str) -> tuple[bool, CodeType]:
         return False, compile(file.read(), path, "exec", dont_inherit=True)
 
 
-def _new_main() -> ModuleType:
-    """Put a `__main__` in place that has what the interpreter gives to its own."""
+def _new_main(**more: object) -> ModuleType:
+    """Put a `__main__` in place that has what the interpreter gives to its own, and this."""
     _before.append(sys.modules["__main__"])
     main = ModuleType("__main__")
     vars(main).update(__builtins__=builtins, __loader__=importlib.machinery.BuiltinImporter)
     if sys.version_info < (3, 14):
         main.__annotations__ = {}
+    vars(main).update(more)
     sys.modules["__main__"] = main
     return main
 

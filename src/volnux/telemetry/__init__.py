@@ -15,7 +15,6 @@ from volnux.telemetry._monitor import Monitor, monitor_events
 from volnux.telemetry._network import NetworkOp, network_op
 from volnux.telemetry._publisher import MetricsPublisher
 from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status
-from volnux.telemetry._redaction import Redactor, set_redactor
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._remote import propagate
 from volnux.telemetry._scope import capture, current_registry, pipeline
@@ -25,12 +24,6 @@ from volnux.telemetry.errors import (
     PublishError,
     TelemetryError,
     TelemetryWarning,
-)
-from volnux.telemetry.publishers import (
-    CompositePublisher,
-    ConsolePublisher,
-    JSONLinesPublisher,
-    read_jsonlines,
 )
 from volnux.telemetry.queries import (
     get_event_stats,
@@ -43,6 +36,16 @@ from volnux.telemetry.queries import (
     get_slow_network_ops,
     health,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volnux.telemetry._redaction import Redactor, set_redactor
+    from volnux.telemetry.publishers import (
+        CompositePublisher,
+        ConsolePublisher,
+        JSONLinesPublisher,
+        read_jsonlines,
+    )
 
 __all__ = [
     "Attempt",
@@ -89,3 +92,27 @@ __all__ = [
     "set_redactor",
     "traced_event",
 ]
+
+# What not every program needs is loaded when it is first asked for.
+_LATER = {
+    "CompositePublisher": "publishers",
+    "ConsolePublisher": "publishers",
+    "JSONLinesPublisher": "publishers",
+    "Redactor": "_redaction",
+    "read_jsonlines": "publishers",
+    "set_redactor": "_redaction",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

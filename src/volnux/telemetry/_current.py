@@ -7,8 +7,8 @@ from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import note_in, type_name
 from volnux.telemetry._raw import EXTRA, SITE, extra_of, identify
 from volnux.telemetry._records import Status
-from volnux.telemetry._redaction import get_redactor
 from volnux.telemetry._scope import CURRENT, SWITCH, enclosing_event
+from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ class Event:
             note_in(raw, "event", "changed after its end")
             return
         extra = extra_of(raw)
-        redactor = get_redactor()
+        rule = redactor()
         known = extra.attributes or {}
         # Cleaned together, so that the bound on their number holds for all of them.
-        extra.attributes = {**known, **redactor.attributes(attributes)}
-        if len(extra.attributes) > redactor.max_attributes:
-            extra.attributes = redactor.attributes(extra.attributes)
+        extra.attributes = {**known, **rule.attributes(attributes)}
+        if len(extra.attributes) > rule.max_attributes:
+            extra.attributes = rule.attributes(extra.attributes)
 
     def retry(self, error: BaseException | None = None, delay: float | None = None) -> None:
         """Record that the attempt just made failed and is made again.
@@ -106,7 +106,7 @@ class Event:
             wait = 0
             note_in(raw, "retry", "delay is no number", mishap)
         extra = extra_of(raw)
-        text = None if error is None else get_redactor().error_text(error)
+        text = None if error is None else redactor().error_text(error)
         kind = None if error is None else type_name(error)
         retries = extra.retries
         if retries is None:

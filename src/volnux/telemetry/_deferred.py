@@ -6,7 +6,7 @@ the result has run, and is current while it does.
 
 from __future__ import annotations
 
-import weakref
+from _weakref import ref
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from volnux.telemetry._outcome import fail
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: `inspect.CO_ITERABLE_COROUTINE`: a generator made by `types.coroutine`, to be awaited.
 ITERABLE_COROUTINE = 0x100
 
-_watched: set[weakref.ref[Any]] = set()
+_watched: set[ref[Any]] = set()
 
 
 def is_deferred(result: object) -> bool:
@@ -61,14 +61,14 @@ def _named(made: Any, result: Any, event: Raw, parent: Raw) -> Any:
     """Give the wrapper the name of what it wraps, and end the event if it is never run."""
     made.__name__, made.__qualname__ = result.__name__, result.__qualname__
 
-    def dropped(ref: weakref.ref[Any]) -> None:
-        _watched.discard(ref)
+    def dropped(gone: ref[Any]) -> None:
+        _watched.discard(gone)
         if event[5] is None:
             extra_of(event).status = Status.CANCELLED
             event[5] = event[1].now()
             close(event)
 
-    _watched.add(weakref.ref(made, dropped))
+    _watched.add(ref(made, dropped))
     return made
 
 

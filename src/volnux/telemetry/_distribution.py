@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 GROWTH = 1.05
 
 
-def _bounds() -> list[int]:
-    bounds = [0]
-    while bounds[-1] < 10**17:  # three years in nanoseconds
-        bounds.append(max(bounds[-1] + 1, int(bounds[-1] * GROWTH)))
-    bounds.append(1 << 200)
-    return bounds
+#: Inclusive upper bounds of the buckets, in nanoseconds; made when the first is needed.
+BOUNDS: list[int] = []
 
 
-#: Inclusive upper bounds of the buckets, in nanoseconds.
-BOUNDS = _bounds()
+def bucket_bounds() -> list[int]:
+    """Return the inclusive upper bounds of the buckets, ascending, in nanoseconds."""
+    if not BOUNDS:
+        bounds = [0]
+        while bounds[-1] < 10**17:  # three years
+            bounds.append(max(bounds[-1] + 1, int(bounds[-1] * GROWTH)))
+        bounds.append(1 << 200)
+        BOUNDS[:] = bounds
+    return BOUNDS
 
 
 class Distribution:
@@ -60,7 +63,7 @@ class Distribution:
         self._extremes(values[0], values[-1])
         self.count += len(values)
         self.total += sum(values)
-        buckets, bounds = self.buckets, BOUNDS
+        buckets, bounds = self.buckets, bucket_bounds()
         done, size = 0, len(values)
         while done < size:
             index = bisect_left(bounds, values[done])
@@ -90,8 +93,9 @@ class Distribution:
 
     def _middle(self, index: int) -> int:
         # The harmonic mean of the bounds errs equally, in proportion, towards both.
-        high = BOUNDS[index]
-        low = BOUNDS[index - 1] + 1 if index else 0
+        bounds = bucket_bounds()
+        high = bounds[index]
+        low = bounds[index - 1] + 1 if index else 0
         middle = 2 * low * high // (low + high) if high else 0
         return min(self.max, max(self.min, middle))
 

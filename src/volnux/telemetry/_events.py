@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import sys
 from _thread import get_ident
 from types import FunctionType, MethodType
 
@@ -16,6 +16,7 @@ from volnux.telemetry._wrappers import trace_coroutine, trace_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import functools
     from collections.abc import Callable, Mapping
     from typing import Any, TypeAlias, TypeVar, overload
 
@@ -171,12 +172,12 @@ def _trace(target: Any, name: str | None, attributes: Mapping[str, Any] | None) 
         return type(target)(_trace(target.__func__, name, attributes))
     if isinstance(target, property):
         return _trace_property(target, name, attributes)
-    if isinstance(target, functools.cached_property):
+    if _is_a("cached_property", target):
         target.func = _trace(target.func, name, attributes)
         return target
-    if isinstance(target, functools.partialmethod):
+    if _is_a("partialmethod", target):
         inner = _trace(target.func, name, attributes)
-        return functools.partialmethod(inner, *target.args, **target.keywords)
+        return type(target)(inner, *target.args, **target.keywords)
     if isinstance(target, type):
         return _trace_class(target, name, attributes)
     if not callable(target):
@@ -206,18 +207,26 @@ def _trace_property(target: property, name: str | None, attributes: Any) -> prop
 
 
 def _trace_class(target: type, name: str | None, attributes: Any) -> type:
-    traceable = (FunctionType, classmethod, staticmethod, functools.partialmethod)
+    traceable = (FunctionType, classmethod, staticmethod)
     for key, member in list(vars(target).items()):
-        if not key.startswith("_") and isinstance(member, traceable):
+        if key.startswith("_"):
+            continue
+        if isinstance(member, traceable) or _is_a("partialmethod", member):
             named = f"{name}.{key}" if name else None
             setattr(target, key, _trace(member, named, attributes))
     return target
 
 
+def _is_a(kind: str, target: Any) -> bool:
+    # Asked only if the program has loaded functools: it is the dearest import of all this.
+    functools = sys.modules.get("functools")
+    return functools is not None and isinstance(target, getattr(functools, kind))
+
+
 def _flags(target: Any) -> int:
     """Return the code flags of what will run: through partials, methods and `__call__`."""
-    while isinstance(target, (functools.partial, MethodType)):
-        target = target.func if isinstance(target, functools.partial) else target.__func__
+    while _is_a("partial", target) or isinstance(target, MethodType):
+        target = target.__func__ if isinstance(target, MethodType) else target.func
     if not hasattr(target, "__code__"):
         target = getattr(type(target), "__call__", None)
     flags: int = getattr(getattr(target, "__code__", None), "co_flags", 0)
@@ -225,7 +234,7 @@ def _flags(target: Any) -> int:
 
 
 def _name_of(target: Any) -> str:
-    while isinstance(target, (functools.partial, functools.partialmethod)):
+    while _is_a("partial", target) or _is_a("partialmethod", target):
         target = target.func
     name = getattr(target, "__qualname__", None) or type(target).__qualname__
     return str(name).rpartition("<locals>.")[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from weakref import WeakSet
+from _weakrefset import WeakSet  # weakref's own, without the rest of weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

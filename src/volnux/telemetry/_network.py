@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from _thread import get_ident
-from operator import index
 
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import fail_op, note_in
 from volnux.telemetry._raw import OpState, identify
-from volnux.telemetry._redaction import get_redactor
 from volnux.telemetry._scope import CURRENT, SWITCH
 from volnux.telemetry._seam import close
-from volnux.telemetry._sites import op_site
+from volnux.telemetry._sites import op_site, redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ class NetworkOp(OpState):
         scope = parent[1]
         if SWITCH.on and scope is not None:
             if self._given is not None:
-                self.attributes = get_redactor().attributes(self._given)
+                self.attributes = redactor().attributes(self._given)
             site = op_site(self._host, self._port, self._operation)
             raw = [site, scope, parent, scope.now(), get_ident(), None, self, False, None]
             self._raw = raw
@@ -128,9 +126,9 @@ class NetworkOp(OpState):
         if raw[5] is not None:
             note_in(raw, "network", "changed after its end")
             return
-        self.attributes = {**(self.attributes or {}), **get_redactor().attributes({key: value})}
-        if len(self.attributes) > get_redactor().max_attributes:
-            self.attributes = get_redactor().attributes(self.attributes)
+        self.attributes = {**(self.attributes or {}), **redactor().attributes({key: value})}
+        if len(self.attributes) > redactor().max_attributes:
+            self.attributes = redactor().attributes(self.attributes)
 
     @property
     def task_id(self) -> str | None:
@@ -143,7 +141,7 @@ class NetworkOp(OpState):
             note_in(raw, "network", "counted after its end")
             return 0
         try:
-            number = index(count)
+            number = int(count.__index__())
             if number >= 0:
                 return number
         except Exception as error:  # noqa: BLE001  # whatever was given, it must not hurt

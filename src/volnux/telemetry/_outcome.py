@@ -8,8 +8,8 @@ from volnux.telemetry._guard import note
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._raw import Extra, extra_of, identify
 from volnux.telemetry._records import Status
-from volnux.telemetry._redaction import get_redactor
 from volnux.telemetry._scope import enclosing_id
+from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _is_cancellation(error: object) -> bool:
 def type_name(error: object) -> str:
     """Return the name of an exception's class as records carry it."""
     kind = error if isinstance(error, type) else type(error)
-    return get_redactor().name(kind.__qualname__.rpartition("<locals>.")[2])
+    return redactor().name(kind.__qualname__.rpartition("<locals>.")[2])
 
 
 def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
@@ -77,7 +77,7 @@ def _describe(raw: Raw, parent: Raw, error: BaseException) -> None:
     if heading_for == show_id(mine):
         extra.origin = origin
     else:
-        extra.error = get_redactor().error_text(error)
+        extra.error = redactor().error_text(error)
         origin = show_id(mine) or ""
     _mark(error, origin, show_id(enclosing_id(parent)))
 
@@ -105,7 +105,7 @@ def fail_op(state: OpState, error: BaseException) -> None:
     try:
         state.status = status_of(error)
         state.error_type = type_name(error)
-        state.error = get_redactor().error_text(error)
+        state.error = redactor().error_text(error)
     except BaseException as mishap:  # noqa: BLE001  # as above
         state.error_type = state.error_type or "RecursionError"
         if isinstance(mishap, KeyboardInterrupt):

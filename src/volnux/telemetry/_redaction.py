@@ -200,7 +200,9 @@ class Redactor:
             return text
         if len(text) >= self.max_name * 4:
             text = without_torn_end(text) + _MARK
-        text = one_line(self._hide(text))
+        text = self._hide(text)
+        if not text.isprintable():
+            text = self._hide(one_line(text))
         if len(text) <= self.max_name:
             return text
         cut("name")
@@ -234,9 +236,10 @@ class Redactor:
         whole = len(text) < limit * 4
         if not whole:
             text = without_torn_end(text)
-        if not text.isprintable():
-            text = printable(text.replace("\r\n", "\n"), LINES)
         text = self._hide(text)
+        if not text.isprintable():
+            # Escapes change what stands around a secret, and so what is found: look before and after.
+            text = self._hide(printable(text.replace("\r\n", "\n"), LINES))
         if whole and len(text) <= limit:
             return text
         cut("text")

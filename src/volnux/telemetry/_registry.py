@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from volnux.telemetry import _redaction
 from volnux.telemetry._guard import PROCESS
 from volnux.telemetry._ids import IDS, read_id
 from volnux.telemetry._intake import OTHER, OTHER_OP, Intake
@@ -156,7 +155,9 @@ class Registry(Intake):
     def _all_errors(self) -> dict[str, dict[str, int]]:
         errors = self._errors.nested()
         shared = PROCESS.nested()
-        cuts = _redaction.cuts()
+        from volnux.telemetry._redaction import cuts as cut_counts
+
+        cuts = cut_counts()
         if cuts:
             shared.setdefault("bounds", {}).update(cuts)
         for stage, reasons in shared.items():

@@ -9,8 +9,8 @@ caller, and gives the bare result. So it works with whatever carries pickles: pr
 from __future__ import annotations
 
 import os
-from functools import partial, update_wrapper
-from weakref import WeakValueDictionary
+
+from _weakref import ref
 
 from volnux.telemetry._guard import note
 from volnux.telemetry._registry import Registry
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 #: Scopes that calls have been sent from, by number, while anything still holds them.
-_scopes: WeakValueDictionary[int, Scope] = WeakValueDictionary()
+_scopes: dict[int, ref[Scope]] = {}
 
 
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
@@ -63,12 +63,18 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
     return Propagated(function, snapshot())
 
 
+def _gone() -> None:
+    """Stands for the reference to a scope that is not there."""
+
+
 class Propagated:
     """What `propagate` returns. In the same process it runs the function in a captured context."""
 
     __wrapped__: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any], context: Context) -> None:
+        from functools import update_wrapper
+
         update_wrapper(self, function)
         self._function = function
         self._context = context
@@ -84,10 +90,11 @@ class Propagated:
         scope: Scope | None = current[1]
         if not SWITCH.on or scope is None:
             return Sent, (self._function, None)
-        _scopes[id(scope)] = scope
+        number = id(scope)
+        _scopes[number] = ref(scope, lambda _: _scopes.pop(number, None))
         ticket = {
             "process": os.getpid(),
-            "scope": id(scope),
+            "scope": number,
             "call": scope.registries[0].remote.send(),
             "parent": enclosing_id(current),
             "pipeline": (scope.pipeline, scope.attributes),
@@ -121,8 +128,10 @@ class Sent:
             result = self._function(*args, **kwargs)
         except BaseException as error:
             # Found by pickle on the instance; the exception stays what it is for everybody else.
-            reduce = partial(_reduce_error, error, self._ticket, registry)
-            vars(error)["__reduce_ex__"] = reduce
+            ticket, caught = self._ticket, error
+            vars(error)["__reduce_ex__"] = lambda protocol: _reduce_error(
+                caught, ticket, registry, protocol
+            )
             raise
         finally:
             CURRENT.set(before)
@@ -163,7 +172,7 @@ def _arrive(ticket: dict[str, Any], state: dict[str, Any], result: Any) -> Any:
     """Merge what a call recorded, in the process that sent it; return the bare result."""
     if ticket["process"] != os.getpid():
         return result
-    scope = _scopes.get(ticket["scope"])
+    scope = _scopes.get(ticket["scope"], _gone)()
     if scope is None:
         note(None, "remote", "nobody to report to")
         return result

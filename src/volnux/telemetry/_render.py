@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from _collections import deque
 from itertools import repeat
 
 from volnux.telemetry._ids import show_id

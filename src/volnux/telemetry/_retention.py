@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from heapq import heappush, heapreplace
+from _collections import deque
+from _heapq import heappush, heapreplace
 from itertools import count
 
 from volnux.telemetry._raw import END, EXTRA, START

@@ -7,8 +7,8 @@ from contextvars import ContextVar, copy_context
 
 from volnux.telemetry._clock import Clock
 from volnux.telemetry._raw import Scope, identify
-from volnux.telemetry._redaction import get_redactor
 from volnux.telemetry._registry import Registry
+from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("ni
     def __init__(self, name: str, /, **attributes: Any) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f'pipeline() needs a name, such as pipeline("nightly"), not {name!r}')
-        self._name = get_redactor().name(name)
-        self._attributes = get_redactor().attributes(attributes)
+        self._name = redactor().name(name)
+        self._attributes = redactor().attributes(attributes)
 
     def __enter__(self) -> pipeline:
         outside = CURRENT.get()

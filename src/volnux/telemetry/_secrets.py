@@ -61,7 +61,7 @@ _STARTS: Final = (
 _SHAPES: Final = (
     r"(?<![A-Za-z0-9])(?:"
     r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"
-    r"|gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}|gl(?:c|sa)_[\w=+/-]{10,}"
+    r"|gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}|gl(?:c|sa)_[\w=+-]{10,}"
     r"|sk-(?=[A-Za-z_-]{0,64}[0-9])[\w-]{16,}|sk-(?:ant|proj|or)-[\w-]{8,}|[sr]k_(?:live|test)_\w{8,}|whsec_[\w+/=]{8,}"
     r"|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|A(?:KIA|SIA)[A-Z0-9]{12,}|AIza[\w-]{20,}|ya29\.[\w-]{10,}"
     r"|npm_[A-Za-z0-9]{16,}|pypi-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|dop_v1_[0-9a-f]{16,}|SG\.[\w-]{10,}\.[\w-]{10,}"

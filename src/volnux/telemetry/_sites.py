@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from volnux.telemetry._redaction import get_redactor
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from volnux.telemetry._redaction import Redactor
+
+
+def redactor() -> Redactor:
+    """Return the rule in force. Loaded when first asked for: importing volnux has a budget."""
+    from volnux.telemetry._redaction import get_redactor
+
+    return get_redactor()
+
 
 #: Sites made by name at run time that are kept for reuse; beyond, each use makes its own.
 KEPT = 10_000
@@ -30,10 +36,10 @@ class Site:
         """Return the attributes as records carry them: bounded and redacted."""
         if self._given is None:
             return self._clean
-        redactor = get_redactor()
-        if self._redactor is not redactor:
-            self._clean = redactor.attributes(self._given)
-            self._redactor = redactor
+        rule = redactor()
+        if self._redactor is not rule:
+            self._clean = rule.attributes(self._given)
+            self._redactor = rule
         return self._clean
 
 
@@ -45,7 +51,7 @@ class EventSite(Site):
 
     def __init__(self, name: str, given: Mapping[str, Any] | None = None) -> None:
         super().__init__(given)
-        self.name = get_redactor().name(name)
+        self.name = redactor().name(name)
         self.key: Any = self.name
 
 
@@ -57,10 +63,10 @@ class OpSite(Site):
 
     def __init__(self, host: Any, port: Any, operation: Any) -> None:
         super().__init__(None)
-        redactor = get_redactor()
-        self.host = redactor.host(host)
+        rule = redactor()
+        self.host = rule.host(host)
         self.port = port_number(port)
-        self.operation = redactor.name(operation)
+        self.operation = rule.name(operation)
         self.key: Any = (self.host, self.port, self.operation)
 
 

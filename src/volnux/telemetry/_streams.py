@@ -5,7 +5,6 @@ As in `_wrappers`, entries are lists whose places `_raw` names: 3 start, 5 end.
 
 from __future__ import annotations
 
-from functools import wraps
 
 from volnux.telemetry._outcome import fail
 from volnux.telemetry._raw import Extra, extra_of
@@ -63,6 +62,8 @@ def trace_generator(
         site: the step.
         begun: the event, if it has begun already, and its parent.
     """
+    from functools import wraps
+
     get, set_ = get_current, set_current
 
     @wraps(function)
@@ -119,6 +120,8 @@ def trace_async_generator(
     begun: tuple[Raw, Raw] | None = None,
 ) -> Callable[P, AsyncGenerator[Y, S]]:
     """Trace an async generator function; see `trace_generator`."""
+    from functools import wraps
+
     get, set_ = get_current, set_current
 
     @wraps(function)

@@ -8,7 +8,6 @@ both instead of a call to a helper.
 from __future__ import annotations
 
 from _thread import get_ident
-from functools import wraps
 from types import NoneType
 
 from volnux.telemetry._deferred import defer, is_deferred
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
     """Trace a plain function, and what it returns if that runs only later."""
+    from functools import wraps
+
     switch, get, set_, ident, limit = SWITCH, get_current, set_current, get_ident, BATCH
     # The type of result seen last: most functions have one, so that looking is one comparison.
     plain: type = NoneType
@@ -77,6 +78,8 @@ def trace_coroutine(
     function: Callable[P, Coroutine[Y, S, R]], site: EventSite
 ) -> Callable[P, Coroutine[Y, S, R]]:
     """Trace a coroutine function: from its first step to its end."""
+    from functools import wraps
+
     switch, get, set_, ident, limit = SWITCH, get_current, set_current, get_ident, BATCH
 
     @wraps(function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 from volnux.telemetry._raw import END, START
 from volnux.telemetry._records import Status, to_iso
@@ -24,6 +23,8 @@ def _asked(registry: Registry | None) -> Registry:
     if registry is not None:
         return registry
     if not SWITCH.used and not _warned:
+        import warnings
+
         _warned.append(True)
         warnings.warn(
             "telemetry has not been switched on, so nothing was recorded: call monitor_events() "

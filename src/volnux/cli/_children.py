@@ -1,0 +1,247 @@
+"""What the processes that a program starts have recorded, brought home through a folder.
+
+Every process of the program saves the state of its registry once, when it ends, as one file in a
+private folder; `volnux run` merges them into its own registry before it reports. Covered are
+
+- `os.fork`, with its child ending by `sys.exit`, an exception, `os._exit` or `os.exec*`;
+- `multiprocessing` and `concurrent.futures` with fork, spawn and forkserver, also when a worker
+  is ended by SIGTERM, as `Pool.terminate` does it;
+- other programs that are themselves started by `volnux run`, found by `VOLNUX_RUN_DIR`.
+
+Not covered are other subprocesses, and processes that are killed or end in C code. A forked child
+that never came to save is counted.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import signal
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any, Final
+
+from volnux.telemetry import JSONLinesPublisher, Registry, current_registry, monitor_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from volnux.telemetry import Monitor
+
+FOLDER: Final = "VOLNUX_RUN_DIR"
+#: Seconds that a process may be kept from ending, to save what it recorded.
+PATIENCE: Final = 5.0
+_OPEN: Final = ".open"
+_STATE: Final = ".json"
+
+
+class Household:
+    """The processes of one run, as seen from one of them: this one.
+
+    Args:
+        folder: where processes leave what they recorded.
+        out: the file every record is written to as well, or None.
+        finish: called when this process ends, instead of saving; not in its forked children.
+    """
+
+    def __init__(
+        self, folder: str, out: str | None, finish: Callable[[], None] | None = None
+    ) -> None:
+        self.folder = folder
+        self.out = out
+        # Every process of the run appends whole lines to the same file.
+        self.monitor: Monitor = monitor_events([] if out is None else [JSONLinesPublisher(out)])
+        self.registry: Registry = current_registry()
+        self._finish = finish or self.save
+        self._pid = os.getpid()
+        self._mark = _Mark(folder)
+
+    def watch(self) -> None:
+        """Learn of this process's end, and of the children it starts."""
+        import atexit
+
+        # Before multiprocessing is imported: what is registered first is called last, and so
+        # multiprocessing has joined its children by the time this process finishes.
+        atexit.register(self.end)
+        import multiprocessing.spawn
+        import multiprocessing.util
+
+        multiprocessing.util.register_after_fork(self, Household._save_on_sigterm)
+        spawn: Any = multiprocessing.spawn
+        prepare = spawn.get_preparation_data
+
+        def get_preparation_data(name: str) -> dict[str, Any]:
+            data: dict[str, Any] = prepare(name)
+            return {**data, "volnux": _Invitation(self.folder, self.out)}
+
+        spawn.get_preparation_data = get_preparation_data
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+        self._wrap_exits()
+
+    def end(self) -> None:
+        """Finish or, in a forked child, save. Never raises."""
+        try:
+            if os.getpid() == self._pid:
+                self._finish()
+            else:
+                self.save()
+        except KeyboardInterrupt:  # the second one: somebody does not want to wait
+            pass
+
+    def save(self) -> None:
+        """Leave what this process has recorded in the folder. Never raises."""
+        try:
+            self.monitor.flush(PATIENCE)
+            self._mark.save({"processes": 1, "unreported": 0, "registry": self.registry.export()})
+        except Exception:  # noqa: BLE001, S110  # the folder is gone with the run: nobody is asking
+            pass
+
+    def _forked(self) -> None:
+        # A child that a subprocess call is about to replace has nothing to report.
+        if sys._getframe(1).f_code.co_name != "_execute_child":  # noqa: SLF001
+            self._mark = _Mark(self.folder)
+            self._mark.set()
+
+    def _save_on_sigterm(self) -> None:
+        """In a child of multiprocessing: `Pool.terminate` is how a pool usually ends."""
+        try:
+            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self._terminated)
+        except ValueError:  # forked from a thread that is not the main one
+            pass
+
+    def _terminated(self, number: int, _frame: FrameType | None) -> None:
+        _in_time(self.end)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _wrap_exits(self) -> None:
+        """End first where the process is about to vanish without any clean-up."""
+        leave, execv, execve = os._exit, os.execv, os.execve
+
+        def _exit(status: int) -> None:
+            try:
+                _in_time(self.end)
+            finally:
+                leave(status)
+
+        def _execv(path: Any, argv: Any) -> None:
+            if _can_run(path):
+                _in_time(self.end)
+            execv(path, argv)
+
+        def _execve(path: Any, argv: Any, env: Any) -> None:
+            if _can_run(path):
+                _in_time(self.end)
+            execve(path, argv, env)
+
+        for original, wrapper in ((leave, _exit), (execv, _execv), (execve, _execve)):
+            wrapper.__name__ = wrapper.__qualname__ = original.__name__
+            wrapper.__doc__ = original.__doc__
+            setattr(os, original.__name__, wrapper)
+
+
+class _Invitation:
+    """Part of what a spawned child unpickles first: has it join the household."""
+
+    def __init__(self, folder: str, out: str | None) -> None:
+        self._arguments = (folder, out)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not a function of ours: a child that cannot import volnux must run all the same.
+        code = (
+            "try:\n"
+            "    from volnux.cli._children import join\n"
+            "except ImportError:\n"
+            "    pass\n"
+            f"else:\n    join{self._arguments!r}\n"
+        )
+        return exec, (code,)
+
+
+class _Mark:
+    """The place of one process in the folder: that it is there, then what it recorded."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, f"{os.getpid()}-{os.urandom(4).hex()}")
+
+    def set(self) -> None:
+        """Say that this process is there. Never raises."""
+        try:
+            with open(self._path + _OPEN, "xb"):
+                pass
+        except OSError:
+            pass
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Say what it recorded; the last time counts."""
+        unfinished = self._path + ".part"
+        with open(unfinished, "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        os.replace(unfinished, self._path + _STATE)
+        try:
+            os.unlink(self._path + _OPEN)
+        except FileNotFoundError:
+            pass
+
+
+def join(folder: str, out: str | None) -> None:
+    """Switch telemetry on in a spawned child, which saves when it ends."""
+    household = Household(folder, out)
+    household._mark.set()  # noqa: SLF001
+    household.watch()
+
+
+def leave_state(folder: str, state: dict[str, Any]) -> None:
+    """Leave in a folder what a whole run has recorded, for the run that it is part of."""
+    try:
+        _Mark(folder).save(state)
+    except OSError:  # that run is over
+        pass
+
+
+def states(folder: str) -> Iterator[dict[str, Any]]:
+    """Yield what other processes have left in a folder.
+
+    Keys: `registry`, what its `export` gave; `processes`, of how many; `unreported`.
+    """
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(_STATE):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                yield json.load(file)
+
+
+def unreported(folder: str) -> int:
+    """Return how many processes have left nothing: they still run, or were killed."""
+    return sum(name.endswith(_OPEN) for name in os.listdir(folder))
+
+
+def new_folder() -> str:
+    """Return a new private folder."""
+    return tempfile.mkdtemp(prefix="volnux-run-")
+
+
+def _can_run(path: Any) -> bool:
+    # `os.execvp` tries one folder after the other, and most of these tries fail.
+    return not isinstance(path, (str, bytes, os.PathLike)) or os.access(path, os.X_OK)
+
+
+def _in_time(function: Callable[[], None]) -> None:
+    """Call a function in a thread of its own, and do not wait for it for ever."""
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def call() -> None:
+        try:
+            function()
+        finally:
+            done.release()
+
+    try:
+        _thread.start_new_thread(call, ())
+    except RuntimeError:  # the interpreter is on its way out already
+        call()
+    done.acquire(timeout=2 * PATIENCE)

@@ -1,0 +1,127 @@
+"""`volnux run`: telemetry on, the program, and the report when it has ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from volnux.cli._children import (
+    FOLDER,
+    PATIENCE,
+    Household,
+    leave_state,
+    new_folder,
+    states,
+    unreported,
+)
+from volnux.cli._program import execute
+from volnux.cli._report import Source, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from volnux.cli._report import Report
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `volnux run` was asked to do; calling it does it.
+
+    Attributes:
+        target: a script, or a module's name if `module`.
+        args: what belongs to the program.
+        module: whether `target` is a module's name.
+        out: the file for all records, or None.
+        slow: seconds that an event has to last to be shown as slow.
+        render: writes the report to a stream; None for no report.
+    """
+
+    target: str
+    args: tuple[str, ...]
+    module: bool
+    out: str | None
+    slow: float
+    render: Callable[[Report, TextIO], None] | None
+
+    def __call__(self) -> int:
+        """Run the program; what it raises comes out as raised.
+
+        The report is written when the process ends, after all that the program has registered for
+        that moment.
+        """
+        outer = os.environ.get(FOLDER)
+        folder = os.environ[FOLDER] = new_folder()
+        session = _Session(self, sys.stderr, folder, outer)
+        session.household = Household(folder, self.out, session.finish)
+        session.household.watch()
+        execute(self.target, self.args, module=self.module)
+        return 0
+
+
+class _Session:
+    """From the start of the program to its report."""
+
+    household: Household
+
+    def __init__(self, run: Run, stream: TextIO, folder: str, outer: str | None) -> None:
+        self._run = run
+        self._stream = stream
+        self._folder = folder
+        self._outer = outer
+        self._started = time.time()
+        self._clock = time.perf_counter()
+        self._finished = False
+
+    def finish(self) -> None:
+        """Write the report and clean up, once."""
+        if self._finished:
+            return
+        self._finished = True
+        wall = time.perf_counter() - self._clock
+        try:
+            self._report(wall)
+        except (OSError, ValueError):  # nobody reads standard error any more
+            pass
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _report(self, wall: float) -> None:
+        monitor, registry = self.household.monitor, self.household.registry
+        # Closed before the children's records come in: their own processes have published them.
+        monitor.close(timeout=PATIENCE)
+        publishers = monitor.health().publishers
+        processes, missing = 1, unreported(self._folder)
+        for state in states(self._folder):
+            registry.merge(state["registry"])
+            processes += state["processes"]
+            missing += state["unreported"]
+        if self._outer is not None:
+            ours = {"processes": processes, "unreported": missing, "registry": registry.export()}
+            leave_state(self._outer, ours)
+        if self._run.render is None:
+            return
+        source = Source(
+            command="run",
+            records=registry.health().finished,
+            processes=processes,
+            unreported=missing,
+            start=self._started,
+            end=self._started + wall,
+            wall=wall,
+        )
+        report = build(registry, source, slow=self._run.slow, publishers=publishers)
+        _flush(sys.stdout)
+        self._run.render(report, self._stream)
+        _flush(self._stream)
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (AttributeError, OSError, ValueError):  # closed, or not a stream at all
+        pass
