@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from volnux.telemetry._raw import Raw
 
 
-class TracedAwaitable(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no types
+class TracedAwaitable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # of anything
     """Everything the awaitable is, and its event ends when it has been awaited."""
 
     def __init__(self, wrapped: Any, event: Raw, parent: Raw) -> None:

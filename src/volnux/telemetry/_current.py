@@ -48,11 +48,11 @@ class Event:
 
     @property
     def status(self) -> str:
-        """ "running", or how it ended."""
+        """How it stands: "running", or how it ended."""
         if self._raw is None or self._raw[5] is None:
             return Status.RUNNING
         extra = self._raw[EXTRA]
-        return Status.COMPLETED if extra is None else extra.status  # type: ignore[no-any-return]
+        return Status.COMPLETED if extra is None else extra.status
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -38,13 +38,13 @@ def defer(event: Raw, parent: Raw, result: Any) -> Any:
     """Return the result in a form that ends the event when it has run."""
     kind = type(result)
     if kind is CoroutineType or _is_awaitable_generator(result):
-        return _named(_drive(event, parent, result), result, event, parent)
+        return _named(_drive(event, parent, result), result, event)
     if kind is GeneratorType:
         made: Any = trace_generator(lambda: result, event[0], (event, parent))()
-        return _named(made, result, event, parent)
+        return _named(made, result, event)
     if kind is AsyncGeneratorType:
         made = trace_async_generator(lambda: result, event[0], (event, parent))()
-        return _named(made, result, event, parent)
+        return _named(made, result, event)
     if getattr(result, "_asyncio_future_blocking", None) is not None:
         result.add_done_callback(lambda future: _end_with_future(event, parent, future))
         return result
@@ -57,7 +57,7 @@ def _is_awaitable_generator(result: object) -> bool:
     return type(result) is GeneratorType and bool(result.gi_code.co_flags & ITERABLE_COROUTINE)
 
 
-def _named(made: Any, result: Any, event: Raw, parent: Raw) -> Any:
+def _named(made: Any, result: Any, event: Raw) -> Any:
     """Give the wrapper the name of what it wraps, and end the event if it is never run."""
     made.__name__, made.__qualname__ = result.__name__, result.__qualname__
 

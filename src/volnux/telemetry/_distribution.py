@@ -59,7 +59,7 @@ class Distribution:
         del self.buffer[: len(values)]
         values.sort()
         if values[0] < 0:  # a clock that went back
-            values = [value if value > 0 else 0 for value in values]
+            values = [max(0, value) for value in values]
         self._extremes(values[0], values[-1])
         self.count += len(values)
         self.total += sum(values)

@@ -31,13 +31,11 @@ if TYPE_CHECKING:
     )
     F = TypeVar("F", bound=Callable[..., Any] | Descriptor)
 
-    @overload
-    def traced_event(target: F, /) -> F: ...
+else:
 
-    @overload
-    def traced_event(
-        name: str | None = None, *, attributes: Mapping[str, Any] | None = None
-    ) -> TracedEvent: ...
+    def overload(function: object) -> object:
+        """Stand in for typing.overload: importing typing takes as long as all of volnux."""
+        return function
 
 
 # `inspect.CO_…` flags: importing inspect costs more than all of volnux.telemetry may.
@@ -49,7 +47,17 @@ _WAYS = (
 )
 
 
-def traced_event(
+@overload
+def traced_event(target: F, /) -> F: ...
+
+
+@overload
+def traced_event(  # noqa: F811  # an overload
+    name: str | None = None, *, attributes: Mapping[str, Any] | None = None
+) -> TracedEvent: ...
+
+
+def traced_event(  # noqa: F811  # what the overloads describe
     name: Any = None,
     *,
     attributes: Mapping[str, Any] | None = None,
@@ -95,7 +103,7 @@ class TracedEvent:
 
     def __init__(self, name: str | None, attributes: Mapping[str, Any] | None) -> None:
         if name is not None and not name.strip():
-            raise ValueError(f'traced_event needs a name that is not empty: {_WAYS}')
+            raise ValueError(f"traced_event needs a name that is not empty: {_WAYS}")
         self._name = name
         self._attributes = attributes
         self._site: EventSite | None = None
@@ -157,9 +165,7 @@ class TracedEvent:
     async def __aenter__(self) -> Event:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: object, error: BaseException | None, traceback: object
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.__exit__(kind, error, traceback)
 
 
@@ -228,7 +234,7 @@ def _flags(target: Any) -> int:
     while _is_a("partial", target) or isinstance(target, MethodType):
         target = target.__func__ if isinstance(target, MethodType) else target.func
     if not hasattr(target, "__code__"):
-        target = getattr(type(target), "__call__", None)
+        target = vars(type(target)).get("__call__") or type(target).__call__
     flags: int = getattr(getattr(target, "__code__", None), "co_flags", 0)
     return flags
 

@@ -88,7 +88,7 @@ class Intake:
 
     def _fold_if_free(self) -> None:
         # On the hot path: whoever cannot have the lock leaves the batch to its holder.
-        if self._lock.acquire(False):
+        if self._lock.acquire(blocking=False):
             try:
                 self._fold()
             finally:

@@ -93,9 +93,7 @@ class NetworkOp(OpState):
     async def __aenter__(self: Self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: object, error: BaseException | None, traceback: object
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.__exit__(kind, error, traceback)
 
     def sent(self, count: int) -> None:

@@ -58,7 +58,7 @@ def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
     """Write into an open event how it failed. Never raises; sets everything but the end."""
     try:
         _describe(raw, parent, error)
-    except BaseException as mishap:  # noqa: BLE001  # also when the stack or the memory is exhausted
+    except BaseException as mishap:  # as above
         if raw[6] is None:
             raw[6] = OVERRUN
         elif raw[6].status == Status.COMPLETED:
@@ -106,7 +106,7 @@ def fail_op(state: OpState, error: BaseException) -> None:
         state.status = status_of(error)
         state.error_type = type_name(error)
         state.error = redactor().error_text(error)
-    except BaseException as mishap:  # noqa: BLE001  # as above
+    except BaseException as mishap:  # as above
         state.error_type = state.error_type or "RecursionError"
         if isinstance(mishap, KeyboardInterrupt):
             raise

@@ -47,7 +47,7 @@ def identify(raw: Raw) -> int:
             if raw[8] is None:
                 raw[8] = fresh
             number = raw[8]
-    return number  # type: ignore[return-value]  # set above
+    return number
 
 
 class Extra:
@@ -116,7 +116,7 @@ class Adopted:
 
     __slots__ = ("network", "record", "status")
 
-    def __init__(self, record: Any, network: bool) -> None:
+    def __init__(self, record: Any, *, network: bool) -> None:
         self.record = record
         self.network = network
         self.status: str = record.status

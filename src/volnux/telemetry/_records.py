@@ -35,7 +35,7 @@ class _Frozen:
     def __init__(self, **fields: Any) -> None:
         unknown = fields.keys() - set(self._fields)
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no field {sorted(unknown)[0]!r}")
+            raise TypeError(f"{type(self).__name__} has no field {min(unknown)!r}")
         values = {**self._defaults, **fields}
         missing = [name for name in self._fields if name not in values]
         if missing:

@@ -70,7 +70,7 @@ class Registry(Intake):
         if name is not None:
             finished = [raw for raw in finished if raw[SITE].name == name]
             running = [raw for raw in running if raw[SITE].name == name]
-        return self.in_order(*_with_status(finished, running, status))  # type: ignore[return-value]
+        return self.in_order(*_with_status(finished, running, status))
 
     def network_ops(
         self, host: str | None = None, port: int | None = None, status: str | None = None
@@ -86,7 +86,7 @@ class Registry(Intake):
             if wanted is not None:
                 finished = [raw for raw in finished if getattr(raw[SITE], attribute) == wanted]
                 running = [raw for raw in running if getattr(raw[SITE], attribute) == wanted]
-        return self.in_order(*_with_status(finished, running, status))  # type: ignore[return-value]
+        return self.in_order(*_with_status(finished, running, status))
 
     def entries(self, *, network: bool) -> tuple[list[Raw], list[Raw]]:
         """Return the kept finished entries of one kind and those in flight, in no order."""
@@ -95,14 +95,11 @@ class Registry(Intake):
             running = [raw for raw in self._open.values() if raw[SITE].network is network]
             return self._kept[network].kept(), running
 
-    def in_order(self, finished: list[Raw], running: list[Raw]) -> list[Record]:
+    def in_order(self, finished: list[Raw], running: list[Raw]) -> list[Any]:
         """Return the records of entries of one kind, oldest first."""
         finished.sort(key=self._order_of(finished))
-        records: list[Record]
-        if finished and finished[0][SITE].network:
-            records = op_records(finished)  # type: ignore[assignment]  # lists are invariant
-        else:
-            records = event_records(finished)  # type: ignore[assignment]
+        network = bool(finished) and finished[0][SITE].network
+        records: list[Any] = [*(op_records(finished) if network else event_records(finished))]
         for place, raw in enumerate(finished):
             if raw[EXTRA].__class__ is Adopted:
                 records[place] = raw[EXTRA].record
@@ -115,9 +112,9 @@ class Registry(Intake):
     def _order_of(raws: list[Raw]) -> Callable[[Raw], int]:
         anchors = {scope.anchor for scope in {raw[1] for raw in raws}}
         if len(anchors) <= 1:
-            return lambda raw: raw[3]  # type: ignore[no-any-return]
+            return lambda raw: raw[3]
         # Entries timed by several clocks compare only by date.
-        return lambda raw: raw[1].anchor.wall_ns(raw[3])  # type: ignore[no-any-return]
+        return lambda raw: raw[1].anchor.wall_ns(raw[3])
 
     def event_stats(self) -> dict[str, EventStats]:
         """Return the exact totals of finished events by name."""
@@ -210,7 +207,7 @@ class Registry(Intake):
         anchor = self.scope.anchor
         start = round(record.start_time * 1e9) - anchor.wall_ns(0)
         end = start + round(duration * 1e9)
-        extra = Adopted(record, site.network)
+        extra = Adopted(record, network=site.network)
         return [site, self.scope, 0, start, 0, end, extra, True, read_id(record.task_id)]
 
     def export(self) -> dict[str, Any]:
@@ -318,6 +315,4 @@ def _with_status(
     if status == Status.COMPLETED:
         plain = (raw for raw in finished if raw[EXTRA] is None or raw[EXTRA].status == status)
         return list(plain), []
-    return [
-        raw for raw in finished if raw[EXTRA] is not None and raw[EXTRA].status == status
-    ], []
+    return [raw for raw in finished if raw[EXTRA] is not None and raw[EXTRA].status == status], []

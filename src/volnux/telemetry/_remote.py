@@ -9,7 +9,6 @@ caller, and gives the bare result. So it works with whatever carries pickles: pr
 from __future__ import annotations
 
 import os
-
 from _weakref import ref
 
 from volnux.telemetry._guard import note

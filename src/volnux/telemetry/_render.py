@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from _collections import deque
 from itertools import repeat
 
 from volnux.telemetry._ids import show_id
@@ -17,18 +16,23 @@ from volnux.telemetry._raw import (
     START,
     THREAD,
     Adopted,
-    Extra,
-    OpState,
     identify,
 )
 from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Iterable
     from typing import Any
 
-    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._raw import (
+        Extra,
+        OpState,
+        Raw,
+    )
+else:
+    from _collections import deque  # without the rest of collections
 
 #: What a plain entry is taken to weigh in a queue, in bytes: measured, list and numbers together.
 PLAIN_WEIGHT = 400

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _collections import deque
 from _heapq import heappush, heapreplace
 from itertools import count
 
@@ -11,7 +10,11 @@ from volnux.telemetry._records import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
+
     from volnux.telemetry._raw import Raw
+else:
+    from _collections import deque  # without the rest of collections
 
 
 class Retention:
@@ -50,9 +53,7 @@ class Retention:
             excess = 0
             threshold = self._threshold
             for raw in [
-                raw
-                for raw in oldest
-                if raw[EXTRA] is not None or raw[END] - raw[START] > threshold
+                raw for raw in oldest if raw[EXTRA] is not None or raw[END] - raw[START] > threshold
             ]:
                 excess += self._prefer(raw)
 

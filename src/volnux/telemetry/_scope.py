@@ -6,7 +6,7 @@ import os
 from contextvars import ContextVar, copy_context
 
 from volnux.telemetry._clock import Clock
-from volnux.telemetry._raw import Scope, identify
+from volnux.telemetry._raw import identify
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._sites import redactor
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeAlias
 
-    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._raw import Raw, Scope
 
     Exit: TypeAlias = (
         "tuple[type[BaseException] | None, BaseException | None, TracebackType | None]"
@@ -234,7 +234,7 @@ class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("ni
     __slots__ = ("_attributes", "_name")
 
     def __init__(self, name: str, /, **attributes: Any) -> None:
-        if not isinstance(name, str) or not name.strip():
+        if not (isinstance(name, str) and name.strip()):
             raise ValueError(f'pipeline() needs a name, such as pipeline("nightly"), not {name!r}')
         self._name = redactor().name(name)
         self._attributes = redactor().attributes(attributes)
@@ -242,8 +242,8 @@ class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("ni
     def __enter__(self) -> pipeline:
         outside = CURRENT.get()
         scope: Scope | None = outside[1]
-        known = outside[3][1] if scope is None else scope.attributes
-        attributes = {**(known or {}), **self._attributes}
+        known: dict[str, Any] | None = outside[3][1] if scope is None else scope.attributes
+        attributes = {**({} if known is None else known), **self._attributes}
         if scope is not None:
             scope = scope.derive(pipeline=self._name, attributes=attributes)
         shared = (self._name, attributes)

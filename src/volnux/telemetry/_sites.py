@@ -74,7 +74,7 @@ def port_number(port: Any) -> int | None:
     """Return a port as a number; None for what is none."""
     try:
         return int(port)
-    except Exception:  # noqa: BLE001  # whatever the caller gave, it must not hurt him
+    except Exception:  # noqa: BLE001  # unhashable, or hostile: described afresh each time
         return None
 
 

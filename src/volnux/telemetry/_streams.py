@@ -5,9 +5,8 @@ As in `_wrappers`, entries are lists whose places `_raw` names: 3 start, 5 end.
 
 from __future__ import annotations
 
-
 from volnux.telemetry._outcome import fail
-from volnux.telemetry._raw import Extra, extra_of
+from volnux.telemetry._raw import extra_of
 from volnux.telemetry._seam import begin, close, get_current, set_current
 
 TYPE_CHECKING = False
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, ParamSpec, TypeVar
 
-    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._raw import Extra, Raw
     from volnux.telemetry._sites import EventSite
 
     P = ParamSpec("P")
@@ -90,7 +89,7 @@ def trace_generator(
                 set_(outside)
                 steps.finish()
                 return stop.value  # type: ignore[no-any-return]
-            except BaseException as error:
+            except BaseException as error:  # handed to the producer
                 steps.active += now() - begun_at
                 set_(outside)
                 steps.finish(None if closing and isinstance(error, GeneratorExit) else error)
@@ -133,6 +132,7 @@ def trace_async_generator(
         closing = False
         stream: Any = None
         begun_at = 0
+        outside = get()
         while True:
             if steps is not None:
                 outside = get()
@@ -142,7 +142,7 @@ def trace_async_generator(
                 if stream is None:
                     stream = function(*args, **kwargs)
                 item = await (stream.asend(value) if thrown is None else stream.athrow(thrown))
-            except BaseException as error:
+            except BaseException as error:  # handed to the producer
                 thrown = value = None
                 if steps is not None:
                     steps.active += steps.event[1].now() - begun_at

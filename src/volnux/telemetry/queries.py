@@ -11,6 +11,8 @@ from volnux.telemetry.errors import TelemetryWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from volnux.telemetry._records import EventMetrics, NetworkMetrics
     from volnux.telemetry._registry import Record, Registry
     from volnux.telemetry._totals import EventStats, Health, NetworkStats, RetryStats
@@ -69,7 +71,7 @@ def get_metrics(registry: Registry | None = None, limit: int = 100) -> str:
 
 def _latest(registry: Registry, limit: int, *, network: bool) -> list[Record]:
     finished, running = registry.entries(network=network)
-    finished.sort(key=lambda raw: raw[START])  # type: ignore[no-any-return]
+    finished.sort(key=lambda raw: raw[START])
     records = registry.in_order(finished[-limit:] if limit > 0 else [], running)
     return records[-limit:] if limit > 0 else []
 
@@ -86,7 +88,7 @@ def get_slow_events(
 
     Events in flight count by their age.
     """
-    return _slow(_asked(registry), threshold_seconds, network=False)  # type: ignore[return-value]
+    return _slow(_asked(registry), threshold_seconds, network=False)
 
 
 def get_failed_network_ops(registry: Registry | None = None) -> list[NetworkMetrics]:
@@ -101,10 +103,10 @@ def get_slow_network_ops(
 
     Operations in flight count by their age.
     """
-    return _slow(_asked(registry), threshold_seconds, network=True)  # type: ignore[return-value]
+    return _slow(_asked(registry), threshold_seconds, network=True)
 
 
-def _slow(registry: Registry, threshold_seconds: float, *, network: bool) -> list[Record]:
+def _slow(registry: Registry, threshold_seconds: float, *, network: bool) -> list[Any]:
     limit = threshold_seconds * 1e9
     finished, running = registry.entries(network=network)
     slow = registry.in_order(

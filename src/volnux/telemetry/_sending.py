@@ -1,0 +1,114 @@
+"""One attempt to hand records to a publisher, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from volnux.telemetry._publisher import MetricsPublisher, publish_one
+from volnux.telemetry.errors import PublishError, TelemetryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from volnux.telemetry._publisher import Record
+
+#: Records sent at once: few enough that the thread does not keep the interpreter from others.
+BATCH = 256
+#: The same for a publisher that takes them one at a time and may be slow at each.
+SINGLES = 32
+OK = "ok"
+VERDICTS = frozenset({OK, "duplicate", "retry", "reject"})
+
+
+class Sent(NamedTuple):
+    """What came of an attempt.
+
+    Attributes:
+        verdicts: one for each record that was dealt with, from the oldest on.
+        error: what stopped it before the others, if anything did.
+        suspects: how many of the others the error speaks of, from the oldest on.
+        fault: what the publisher answered instead of verdicts, as an error.
+    """
+
+    verdicts: Sequence[str]
+    error: BaseException | None = None
+    suspects: int = 0
+    fault: Exception | None = None
+
+    @property
+    def is_backend_away(self) -> bool:
+        """Whether the error says that the back end is away, and nothing about the records."""
+        return isinstance(self.error, (OSError, PublishError)) and not self.is_permanent
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the error says that another try cannot help."""
+        return isinstance(self.error, PublishError) and self.error.permanent
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that the back end asked to wait."""
+        return self.error.retry_after if isinstance(self.error, PublishError) else None
+
+
+def takes_batches(publisher: Any) -> bool:
+    """Whether a publisher has a way of its own to take many records at once."""
+    own = getattr(type(publisher), "publish_batch", None)
+    return own is not None and own is not MetricsPublisher.publish_batch
+
+
+def send_batch(publisher: Any, records: Sequence[Record]) -> Sent:
+    """Send records in one call."""
+    try:
+        verdicts = publisher.publish_batch(records)
+    except KeyboardInterrupt:  # only where there is no thread: it is for the program
+        raise
+    except BaseException as error:  # a publisher's SystemExit stops nothing either
+        return Sent((), error, len(records))
+    if verdicts is None:
+        return Sent([OK] * len(records))
+    if _is_answer(verdicts, len(records)):
+        return Sent(verdicts)
+    # It returned, so it has taken them: sending them again would only double them.
+    fault = TelemetryError(
+        f"publish_batch must return None or one verdict for each of {len(records)} records, "
+        f"not a {type(verdicts).__name__}"
+    )
+    return Sent([OK] * len(records), fault=fault)
+
+
+def _is_answer(verdicts: object, count: int) -> bool:
+    return (
+        isinstance(verdicts, (list, tuple))
+        and len(verdicts) == count
+        and all(isinstance(verdict, str) and verdict in VERDICTS for verdict in verdicts)
+    )
+
+
+def send_singly(publisher: Any, records: Sequence[Record], is_over: Callable[[], bool]) -> Sent:
+    """Send records one at a time, until one fails or time is over."""
+    done = 0
+    for record in records:
+        if done and is_over():
+            break
+        try:
+            publish_one(publisher, record)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Sent([OK] * done, error, 1)
+        done += 1
+    return Sent([OK] * done)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type, and the system's own words if it has some.
+
+    Never its text: addresses and credentials stand in that.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    words = getattr(cause, "strerror", None)
+    return type(error).__name__ + (f": {words}" if isinstance(words, str) else "")
