@@ -76,4 +76,4 @@ class Wake:
 
     def wait(self, seconds: float) -> bool:
         """Wait to be woken; False when so many seconds have passed first."""
-        return self._lock.acquire(timeout=min(seconds, LONGEST))
+        return self._lock.acquire(timeout=max(0.0, min(seconds, LONGEST)))

@@ -7,10 +7,11 @@ from _thread import get_ident
 from types import FunctionType, MethodType
 
 from volnux.telemetry._current import Event
+from volnux.telemetry._intake import BATCH
 from volnux.telemetry._outcome import fail
-from volnux.telemetry._scope import CURRENT, SWITCH
-from volnux.telemetry._seam import close
-from volnux.telemetry._sites import EventSite, event_site
+from volnux.telemetry._scope import SWITCH
+from volnux.telemetry._seam import get_current, set_current
+from volnux.telemetry._sites import KEPT, EventSite, event_site
 from volnux.telemetry._streams import trace_async_generator, trace_generator
 from volnux.telemetry._wrappers import trace_coroutine, trace_function
 
@@ -89,7 +90,13 @@ def traced_event(  # noqa: F811  # what the overloads describe
     if name is None or isinstance(name, str):
         if attributes is not None and not hasattr(attributes, "keys"):
             raise TypeError(f"attributes must be a mapping of names to values, not {attributes!r}")
-        return TracedEvent(name, attributes)
+        if attributes is None and name in _blocks:
+            return _blocks[name]
+        block = TracedEvent(name, attributes)
+        # Shared by name: a block in a loop then costs no more than a look-up.
+        if attributes is None and len(_blocks) < KEPT:
+            block = _blocks.setdefault(name, block)
+        return block
     return _trace(name, None, None)
 
 
@@ -107,7 +114,8 @@ class TracedEvent:
         self._name = name
         self._attributes = attributes
         self._site: EventSite | None = None
-        self._open: list[tuple[Raw, Raw]] = []
+        # By identity, for an exit that does not find its entry current.
+        self._open: dict[int, Raw] = {}
 
     def __repr__(self) -> str:
         return f"traced_event({self._name!r})"
@@ -128,39 +136,41 @@ class TracedEvent:
 
     def __enter__(self) -> Event:
         site = self._site or self._made_site()
-        parent = CURRENT.get()
+        parent = get_current()
         scope = parent[1]
         if not SWITCH.on or scope is None:
             return _OFF
         event = [site, scope, parent, scope.now(), get_ident(), None, None, False, None]
-        self._open.append((event, parent))
-        CURRENT.set(event)
+        self._open[id(event)] = event
+        set_current(event)
         scope.append(event)
         return Event(event)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        entered = self._leave()
-        if entered is None:
+        event = self._leave(get_current())
+        if event is None:
             return
-        event, parent = entered
-        end = event[1].now()
-        if CURRENT.get() is event:
-            CURRENT.set(parent)
+        scope, parent = event[1], event[2]
+        end = scope.now()
+        if get_current() is event:
+            set_current(parent)
         if error is not None:
             fail(event, parent, error)
         event[5] = end
-        close(event)
+        if event[7]:
+            scope.late(event)
+        elif len(scope.pending) > BATCH:
+            scope.fold()
 
-    def _leave(self) -> tuple[Raw, Raw] | None:
-        """Return the entry that this exit belongs to: the current one if it is among ours."""
-        opened = self._open
-        if len(opened) > 1:
-            current = CURRENT.get()
-            for entered in reversed(opened):
-                if entered[0] is current:
-                    opened.remove(entered)
-                    return entered
-        return opened.pop() if opened else None
+    def _leave(self, current: Raw) -> Raw | None:
+        """Return the entry that this exit belongs to: the current one if it is ours."""
+        event = self._open.pop(id(current), None)
+        if event is not None:
+            return event
+        try:
+            return self._open.popitem()[1]
+        except KeyError:  # entered while telemetry was off
+            return None
 
     async def __aenter__(self) -> Event:
         return self.__enter__()
@@ -170,6 +180,7 @@ class TracedEvent:
 
 
 _OFF = Event(None)
+_blocks: dict[str | None, TracedEvent] = {}
 
 
 def _trace(target: Any, name: str | None, attributes: Mapping[str, Any] | None) -> Any:

@@ -39,31 +39,32 @@ class Exit:
 
     def __init__(self) -> None:
         self._open: dict[int, Closable] = {}
+        self._is_armed = False
 
     def add(self, thing: Closable) -> None:
         """Have something closed at exit."""
         self._open[id(thing)] = thing
         self.arm()
+        self.finalize_child()
 
     def remove(self, thing: Closable) -> None:
         """It has been closed before."""
         self._open.pop(id(thing), None)
 
     def arm(self) -> None:
-        """Hook into multiprocessing, if this is or may become one of its children."""
+        """Be told when multiprocessing has started this process as its child."""
         # Not imported for the purpose: who does not use it need not pay for it.
         util = sys.modules.get("multiprocessing.util")
-        if util is None or not self._open:
-            return
-        util.register_after_fork(self, Exit.finalize_child)
-        self.finalize_child()
+        if util is not None and not self._is_armed:
+            util.register_after_fork(self, Exit.finalize_child)
+            self._is_armed = True
 
     def finalize_child(self) -> None:
         """Register a finalizer if this process is a child that multiprocessing has started."""
         process = sys.modules.get("multiprocessing.process")
-        if process is not None and process.parent_process() is not None:
-            finalize = sys.modules["multiprocessing.util"].Finalize
-            finalize(None, self.close_all, exitpriority=PRIORITY)
+        util = sys.modules.get("multiprocessing.util")
+        if process is not None and util is not None and process.parent_process() is not None:
+            util.Finalize(None, self.close_all, exitpriority=PRIORITY)
 
     def close_all(self) -> None:
         """Close everything, all within one deadline."""

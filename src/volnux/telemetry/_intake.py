@@ -11,7 +11,7 @@ from _thread import RLock
 from volnux.telemetry._clock import SYSTEM_CLOCK, Anchor, SafeClock
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._guard import ErrorCounts, note
-from volnux.telemetry._raw import END, EXTRA, ID, SITE, Scope, identify
+from volnux.telemetry._raw import END, EXTRA, ID, PLAIN_OP, SITE, Scope, identify
 from volnux.telemetry._retention import Retention
 from volnux.telemetry._totals import Totals
 
@@ -149,11 +149,12 @@ class Intake:
             batch = [raw for raw in batch if id(raw) not in self._open]
         for site, durations in groups.durations.items():
             self._totals_of(site).durations.buffer += durations
-        operations = [raw for raw in groups.special if raw[EXTRA].network]
-        for raw in groups.special:
-            totals = self._totals_of(raw[SITE])
-            count = totals.count_op if raw[EXTRA].network else totals.count_event
-            count(raw[EXTRA])
+        operations = [raw for raw in groups.special if raw[6].network]
+        self._count_ops(operations)
+        if len(operations) < len(groups.special):
+            for raw in groups.special:
+                if not raw[6].network:
+                    self._totals_of(raw[SITE]).count_event(raw[EXTRA])
         self._counted(len(batch))
         if operations:
             self._kept[1].keep(operations)
@@ -164,6 +165,17 @@ class Intake:
         if batch:
             self._tell(batch)
         self.scope.anchor.refresh()
+
+    def _count_ops(self, operations: list[Raw]) -> None:
+        site = totals = None
+        for raw in operations:
+            if totals is None or raw[0] is not site:
+                site = raw[0]
+                totals = self._totals_of(site)
+            totals.bytes_sent += raw[9]
+            totals.bytes_received += raw[10]
+            if raw[6] is not PLAIN_OP:
+                totals.count_outcome(raw[6].status)
 
     def _counted(self, size: int) -> None:
         self._finished += size

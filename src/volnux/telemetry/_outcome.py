@@ -6,14 +6,14 @@ import sys
 
 from volnux.telemetry._guard import note
 from volnux.telemetry._ids import show_id
-from volnux.telemetry._raw import Extra, extra_of, identify
+from volnux.telemetry._raw import Extra, extra_of, identify, op_extra_of
 from volnux.telemetry._records import Status
 from volnux.telemetry._scope import enclosing_id
 from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from volnux.telemetry._raw import OpState, Raw
+    from volnux.telemetry._raw import Raw
 
 #: The attribute that an exception carries while it passes through traced events.
 MARK = "__volnux__"
@@ -99,8 +99,9 @@ def _mark(error: BaseException, origin: str, heading_for: str | None) -> None:
         marks[MARK] = (origin, heading_for)
 
 
-def fail_op(state: OpState, error: BaseException) -> None:
+def fail_op(raw: Raw, error: BaseException) -> None:
     """Write into an open network operation how it failed. Never raises."""
+    state = op_extra_of(raw)
     state.status = Status.FAILED
     try:
         state.status = status_of(error)

@@ -30,12 +30,16 @@ START = 3
 THREAD = 4
 #: Nanoseconds; None while in flight. Set last: everything else is final then.
 END = 5
-#: None for an event that completed and has nothing more to say; else an `Extra` or an `OpState`.
+#: None or `PLAIN_OP` for what completed and has nothing more to say; else an `Extra` or `OpExtra`.
 EXTRA = 6
 #: True once a fold has met it unfinished: its end must then be announced.
 LATE = 7
 #: The identifier, drawn when first needed: most events live and go without one.
 ID = 8
+#: Network operations only: bytes each way, and when the first byte came.
+SENT = 9
+RECEIVED = 10
+FIRST = 11
 
 
 def identify(raw: Raw) -> int:
@@ -86,18 +90,10 @@ class Extra:
         self.first: int | None = None
 
 
-class OpState:
-    """What a network operation counts while it runs."""
+class OpExtra:
+    """What a finished network operation says beyond "completed": outcome, error, attributes."""
 
-    __slots__ = (
-        "attributes",
-        "bytes_received",
-        "bytes_sent",
-        "error",
-        "error_type",
-        "first",
-        "status",
-    )
+    __slots__ = ("attributes", "error", "error_type", "status")
     network = True
 
     def __init__(self) -> None:
@@ -105,10 +101,10 @@ class OpState:
         self.error: str | None = None
         self.error_type: str | None = None
         self.attributes: dict[str, Any] | None = None
-        self.bytes_sent = 0
-        self.bytes_received = 0
-        #: When the first byte came, in nanoseconds on the clock of the scope.
-        self.first: int | None = None
+
+
+#: The `EXTRA` of every operation that completed and has nothing more to say. Never changed.
+PLAIN_OP = OpExtra()
 
 
 class Adopted:
@@ -132,6 +128,14 @@ def extra_of(raw: Raw) -> Extra:
                 raw[6] = fresh
             extra = raw[6]
     return extra  # type: ignore[no-any-return]  # raw entries are untyped on purpose
+
+
+def op_extra_of(raw: Raw) -> OpExtra:
+    """Return the `OpExtra` of an open operation that may be written to. Safe from any thread."""
+    with IDS.lock:
+        if raw[6] is PLAIN_OP:
+            raw[6] = OpExtra()
+        return raw[6]  # type: ignore[no-any-return]  # raw entries are untyped on purpose
 
 
 class Scope:

@@ -9,9 +9,13 @@ from volnux.telemetry._ids import show_id
 from volnux.telemetry._raw import (
     END,
     EXTRA,
+    FIRST,
     ID,
     PARENT,
+    PLAIN_OP,
+    RECEIVED,
     SCOPE,
+    SENT,
     SITE,
     START,
     THREAD,
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._raw import (
         Extra,
-        OpState,
+        OpExtra,
         Raw,
     )
 else:
@@ -83,7 +87,7 @@ def running_record(raw: Raw) -> EventMetrics | NetworkMetrics:
 def weight_of(raw: Raw) -> int:
     """Return an estimate of the bytes that an entry occupies."""
     extra = raw[EXTRA]
-    if extra is None:
+    if extra is None or extra is PLAIN_OP:
         return PLAIN_WEIGHT
     if type(extra) is Adopted:
         return 4 * PLAIN_WEIGHT
@@ -140,7 +144,7 @@ def _common_fields(raw: Raw, now: int | None) -> dict[str, Any]:
     }
 
 
-def _outcome(extra: Extra | OpState | None, now: int | None) -> dict[str, Any]:
+def _outcome(extra: Extra | OpExtra | None, now: int | None) -> dict[str, Any]:
     if now is not None:
         return {"status": Status.RUNNING, "error": None, "error_type": None}
     if extra is None:
@@ -168,16 +172,15 @@ def _event_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
 
 
 def _op_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
-    state: OpState = raw[EXTRA]
     site = raw[SITE]
-    fields = {**_common_fields(raw, now), **_outcome(state, now)}
+    fields = {**_common_fields(raw, now), **_outcome(raw[EXTRA], now)}
     fields["latency"] = fields.pop("duration")
     fields["host"] = site.host
     fields["port"] = site.port
     fields["operation"] = site.operation
-    fields["bytes_sent"] = state.bytes_sent
-    fields["bytes_received"] = state.bytes_received
-    first = state.first
+    fields["bytes_sent"] = raw[SENT]
+    fields["bytes_received"] = raw[RECEIVED]
+    first = raw[FIRST]
     fields["time_to_first_byte"] = None if first is None else max(0, first - raw[START]) / 1e9
     return fields
 

@@ -234,7 +234,8 @@ class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("ni
     __slots__ = ("_attributes", "_name")
 
     def __init__(self, name: str, /, **attributes: Any) -> None:
-        if not (isinstance(name, str) and name.strip()):
+        given: Any = name
+        if not isinstance(given, str) or not given.strip():
             raise ValueError(f'pipeline() needs a name, such as pipeline("nightly"), not {name!r}')
         self._name = redactor().name(name)
         self._attributes = redactor().attributes(attributes)

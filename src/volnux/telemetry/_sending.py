@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from volnux.telemetry._publisher import MetricsPublisher, publish_one
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._publisher import Record
 
-#: Records sent at once: few enough that the thread does not keep the interpreter from others.
-BATCH = 256
-#: The same for a publisher that takes them one at a time and may be slow at each.
-SINGLES = 32
 OK = "ok"
 VERDICTS = frozenset({OK, "duplicate", "retry", "reject"})
 
@@ -110,5 +107,5 @@ def describe(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__
-    words = getattr(cause, "strerror", None)
-    return type(error).__name__ + (f": {words}" if isinstance(words, str) else "")
+    number = getattr(cause, "errno", None)
+    return type(error).__name__ + (f": {os.strerror(number)}" if type(number) is int else "")

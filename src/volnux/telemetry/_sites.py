@@ -79,7 +79,8 @@ def port_number(port: Any) -> int | None:
 
 
 _event_sites: dict[str, EventSite] = {}
-_op_sites: dict[Any, OpSite] = {}
+#: The sites of exchanges seen before, by host, port and operation as they were given.
+KNOWN_OPS: dict[Any, OpSite] = {}
 
 
 def event_site(name: str) -> EventSite:
@@ -96,11 +97,11 @@ def op_site(host: Any, port: Any, operation: Any) -> OpSite:
     """Return the site of that exchange, the same one at every call."""
     key = (host, port, operation)
     try:
-        site = _op_sites.get(key)
+        site = KNOWN_OPS.get(key)
     except Exception:  # noqa: BLE001  # unhashable, or hostile: described afresh each time
         return OpSite(host, port, operation)
     if site is None:
         site = OpSite(host, port, operation)
-        if len(_op_sites) < KEPT:
-            site = _op_sites.setdefault(key, site)
+        if len(KNOWN_OPS) < KEPT:
+            site = KNOWN_OPS.setdefault(key, site)
     return site

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from volnux.telemetry._raw import Extra, OpState
+    from volnux.telemetry._raw import Extra
 
 QUANTILES = (0.5, 0.9, 0.99)
 NS = 1e9
@@ -65,12 +65,6 @@ class Totals:
         """Count what a finished event says beyond its duration."""
         self.count_outcome(extra.status)
         self.count_retries(extra.retry_count, extra.status)
-
-    def count_op(self, state: OpState) -> None:
-        """Count what a finished network operation says beyond its latency."""
-        self.count_outcome(state.status)
-        self.bytes_sent += state.bytes_sent
-        self.bytes_received += state.bytes_received
 
     def merge(self, other: Totals) -> None:
         """Add everything that others have counted."""

@@ -1,2 +1,3 @@
 """Stand-in until delivery lands."""
+
 CompositePublisher = ConsolePublisher = JSONLinesPublisher = read_jsonlines = None
