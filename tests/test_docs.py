@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ SKIP = re.compile(r"<!-- not run: (.+) -->")
 MARK = "\x1e"
 
 # The examples that no test can run, and why: a page marks each with `<!-- not run: why -->`.
-NOT_RUN: dict[str, list[str]] = {}
+NOT_RUN = {"cli.md": ["run by a test of its own, as the command below says"]}
 
 # Blocks of the requirement that wait for back ends which do not exist yet; each needs a server.
 WAITING = [
@@ -93,6 +94,33 @@ def test_no_example_is_left_out_unsaid():
         page.name: [block.not_run for block in blocks_of(page) if block.not_run] for page in PAGES
     }
     assert {name: reasons for name, reasons in left_out.items() if reasons} == NOT_RUN
+
+
+def without_times(text: str) -> list[str]:
+    """A report's lines without what differs between two runs: times, and the room they take."""
+    text = re.sub(r"<?[\d.,]+(ms|µs|ns|s|%)(?!\w)", "#", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d", "#", text)
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.mark.extras
+def test_the_command_of_the_page_reports_as_shown(tmp_path):
+    """The report of docs/cli.md is what `volnux run` says of the program above it."""
+    [program] = [block for block in blocks_of(ROOT / "docs/cli.md") if block.not_run]
+    session = next(b for b in blocks_of(ROOT / "docs/cli.md") if "orders.py" in b.text)
+    command, _, shown = session.text.partition("\n")
+    shown, _, status = shown.partition("$ echo $?\n")
+    (tmp_path / "orders.py").write_text(program.text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", *command.removeprefix("$ ").split()],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert without_times(done.stderr) == without_times(shown)
+    assert done.returncode == int(status)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
