@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import gmtime, strftime
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,38 +22,45 @@ class Status:
 
 
 class _Frozen:
-    """A value object on slots: keyword constructor, equality, hash, repr, pickling, no changes.
+    """A value object: keyword constructor, equality, hash, repr, pickling, no changes.
 
     A dataclass would be shorter, and importing dataclasses alone would take longer than all of
-    volnux.telemetry may.
+    volnux.telemetry may. An instance may hold an entry instead of values, and render it when one is
+    first asked for: a query hands out ten thousand records, and few of them are looked at.
     """
 
-    __slots__ = ("_fill",)
+    __slots__ = ("_raw", "_values")
     _fields: tuple[str, ...] = ()
     _defaults: Mapping[str, Any] = {}
-    # A function and its argument, which give the fields when one of them is first asked for.
-    _fill: tuple[Callable[[Any], dict[str, Any]], Any]
+    _render: Callable[[Any], dict[str, Any]]
+    _raw: Any
+    _values: dict[str, Any]
 
     def __init__(self, **fields: Any) -> None:
-        unknown = fields.keys() - set(self._fields)
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no field {min(unknown)!r}")
         values = {**self._defaults, **fields}
-        missing = [name for name in self._fields if name not in values]
-        if missing:
+        if values.keys() != set(self._fields):
+            unknown = values.keys() - set(self._fields)
+            if unknown:
+                raise TypeError(f"{type(self).__name__} has no field {min(unknown)!r}")
+            missing = [name for name in self._fields if name not in values]
             raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
-        self._set(values)
+        object.__setattr__(self, "_values", values)
 
-    def _set(self, values: Mapping[str, Any]) -> None:
-        for name in self._fields:
-            object.__setattr__(self, name, values[name])
+    @classmethod
+    def _of(cls: type[T], values: dict[str, Any]) -> T:
+        """Return an instance of values that are known to be complete."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "_values", values)
+        return made
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self._fields:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        render, argument = object.__getattribute__(self, "_fill")
-        self._set(render(argument))
-        return object.__getattribute__(self, name)
+        if name == "_values":
+            values = type(self)._render(self._raw)
+            object.__setattr__(self, "_values", values)
+            return values
+        if name in self._fields:
+            return self._values[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name!r}")
@@ -59,32 +68,35 @@ class _Frozen:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: cannot delete {name!r}")
 
-    def _values(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self._fields)
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._fields]
+
+    def _as_dict(self) -> dict[str, Any]:
+        values = self._values
+        return {name: values[name] for name in self._fields}
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if not isinstance(other, _Frozen) or type(other) is not type(self):
             return NotImplemented
-        return self._values() == other._values()
+        return self._as_dict() == other._as_dict()
 
     def __hash__(self) -> int:
-        return hash((type(self), getattr(self, self._fields[0]), getattr(self, self._fields[1])))
+        return hash((type(self), *(self._values[name] for name in self._fields[:2])))
 
     def __repr__(self) -> str:
-        shown = ((name, getattr(self, name)) for name in self._fields)
         text = ", ".join(
             f"{name}={value!r}"
-            for name, value in shown
+            for name, value in self._as_dict().items()
             if name not in self._defaults or value != self._defaults[name]
         )
         return f"{type(self).__name__}({text})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), dict(zip(self._fields, self._values(), strict=True)))
+        return _rebuild, (type(self), self._as_dict())
 
     def __replace__(self: T, **changes: Any) -> T:
-        values = {name: getattr(self, name) for name in type(self)._fields}  # type: ignore[attr-defined]  # T is one of ours
-        return type(self)(**{**values, **changes})
+        fields: dict[str, Any] = self._as_dict()  # type: ignore[attr-defined]  # T is one of ours
+        return type(self)(**{**fields, **changes})
 
 
 def _rebuild(kind: type[_Frozen], fields: dict[str, Any]) -> _Frozen:
@@ -103,7 +115,8 @@ class Attempt(_Frozen):
         backoff: seconds waited after it before the next one; 0.0 for the last.
     """
 
-    __slots__ = _fields = ("number", "outcome", "error_type", "error", "duration", "backoff")
+    __slots__ = ()
+    _fields = ("number", "outcome", "error_type", "error", "duration", "backoff")
     _defaults = {"error_type": None, "error": None, "duration": 0.0, "backoff": 0.0}
     number: int
     outcome: str
@@ -127,7 +140,7 @@ class Attempt(_Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attempt as JSON-ready data."""
-        return dict(zip(self._fields, self._values(), strict=True))
+        return self._as_dict()
 
 
 class EventMetrics(_Frozen):
@@ -155,7 +168,8 @@ class EventMetrics(_Frozen):
         time_to_first_item: for generators that yielded, seconds until the first; else None.
     """
 
-    __slots__ = _fields = (
+    __slots__ = ()
+    _fields = (
         "event_name",
         "task_id",
         "parent_id",
@@ -247,12 +261,12 @@ class EventMetrics(_Frozen):
         Keys are `kind` ("event") and the fields; stamps are ISO-8601 in UTC with microseconds,
         durations are seconds, attempts are dicts.
         """
-        data = dict(zip(self._fields, self._values(), strict=True))
+        data = {"kind": "event", **self._as_dict()}
         data["start_time"] = to_iso(self.start_time)
         data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
         data["attempts"] = [attempt.to_dict() for attempt in self.attempts]
         data["attributes"] = dict(self.attributes)
-        return {"kind": "event", **data}
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EventMetrics:
@@ -283,7 +297,8 @@ class NetworkMetrics(_Frozen):
         attributes: what the program said about it; plain data, bounded and redacted.
     """
 
-    __slots__ = _fields = (
+    __slots__ = ()
+    _fields = (
         "host",
         "task_id",
         "port",
@@ -367,11 +382,11 @@ class NetworkMetrics(_Frozen):
         Keys are `kind` ("network") and the fields; stamps are ISO-8601 in UTC with microseconds,
         times are seconds, sizes are bytes.
         """
-        data = dict(zip(self._fields, self._values(), strict=True))
+        data = {"kind": "network", **self._as_dict()}
         data["start_time"] = to_iso(self.start_time)
         data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
         data["attributes"] = dict(self.attributes)
-        return {"kind": "network", **data}
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkMetrics:
@@ -392,15 +407,22 @@ def _fields_of(cls: type[_Frozen], data: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+#: The whole second that was written last, and its text: records come in bursts.
+_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
+
+
 def to_iso(seconds: float) -> str:
     """Return seconds since the epoch as an ISO-8601 stamp in UTC, to the microsecond."""
-    from datetime import datetime, timezone
-
-    try:
-        stamp = datetime.fromtimestamp(seconds, timezone.utc)
-    except (OverflowError, OSError, ValueError):  # a clock outside the calendar
-        stamp = datetime.fromtimestamp(0, timezone.utc)
-    return stamp.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    global _second  # noqa: PLW0603  # one tuple, replaced whole
+    whole, part = divmod(round(seconds * 1e6), 1_000_000)
+    known, text = _second
+    if known != whole:
+        try:
+            text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(whole))
+        except (OverflowError, OSError, ValueError):  # a clock outside the calendar
+            whole, part, text = 0, 0, "1970-01-01T00:00:00"
+        _second = (whole, text)
+    return f"{text}.{part:06d}Z"
 
 
 def from_iso(text: str) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from _operator import itemgetter
 
 from volnux.telemetry._guard import PROCESS
 from volnux.telemetry._ids import IDS, read_id
 from volnux.telemetry._intake import OTHER, OTHER_OP, Intake
-from volnux.telemetry._raw import END, EXTRA, SITE, START, Adopted
+from volnux.telemetry._raw import END, EXTRA, SCOPE, SITE, START, Adopted
 from volnux.telemetry._records import EventMetrics, NetworkMetrics, Status
-from volnux.telemetry._render import event_records, op_records, record_of, running_record
+from volnux.telemetry._render import record_of, records_of_kind, running_record
 from volnux.telemetry._sites import event_site, op_site
 from volnux.telemetry._totals import Health, Totals, retry_stats
 
@@ -51,6 +52,7 @@ class Registry(Intake):
         if capacity < 0:
             raise ValueError(f"capacity must be 0 or more, not {capacity}")
         self.remote = RemoteCalls()
+        self._has_adopted = False
         super().__init__(capacity, clock, strict=strict)
 
     def __repr__(self) -> str:
@@ -97,24 +99,22 @@ class Registry(Intake):
 
     def in_order(self, finished: list[Raw], running: list[Raw]) -> list[Any]:
         """Return the records of entries of one kind, oldest first."""
-        finished.sort(key=self._order_of(finished))
+        finished.sort(key=_order_of(finished))
+        return self.records(finished, running)
+
+    def records(self, finished: list[Raw], running: list[Raw]) -> list[Any]:
+        """Return the records of entries of one kind in the order given, those in flight by start."""
         network = bool(finished) and finished[0][SITE].network
-        records: list[Any] = [*(op_records(finished) if network else event_records(finished))]
-        for place, raw in enumerate(finished):
-            if raw[EXTRA].__class__ is Adopted:
-                records[place] = raw[EXTRA].record
+        kind: type[Any] = NetworkMetrics if network else EventMetrics
+        records = records_of_kind(kind, finished)
+        if self._has_adopted:
+            for place, raw in enumerate(finished):
+                if raw[EXTRA].__class__ is Adopted:
+                    records[place] = raw[EXTRA].record
         if running:
             records += map(running_record, running)
             records.sort(key=lambda record: record.start_time)
         return records
-
-    @staticmethod
-    def _order_of(raws: list[Raw]) -> Callable[[Raw], int]:
-        anchors = {scope.anchor for scope in {raw[1] for raw in raws}}
-        if len(anchors) <= 1:
-            return lambda raw: raw[3]
-        # Entries timed by several clocks compare only by date.
-        return lambda raw: raw[1].anchor.wall_ns(raw[3])
 
     def event_stats(self) -> dict[str, EventStats]:
         """Return the exact totals of finished events by name."""
@@ -197,6 +197,7 @@ class Registry(Intake):
             self._tell([raw])
 
     def _adopt(self, record: Record) -> Raw:
+        self._has_adopted = True
         site: Site
         if isinstance(record, NetworkMetrics):
             site = op_site(record.host, record.port, record.operation)
@@ -303,6 +304,14 @@ def read_record(data: Mapping[str, Any]) -> Record:
     if data["kind"] == "network":
         return NetworkMetrics.from_dict(data)
     raise ValueError(f"unknown kind of record: {data['kind']!r}")
+
+
+def _order_of(raws: list[Raw]) -> Callable[[Raw], int]:
+    anchors = {scope.anchor for scope in set(map(itemgetter(SCOPE), raws))}
+    if len(anchors) <= 1:
+        return itemgetter(START)
+    # Entries timed by several clocks compare only by date.
+    return lambda raw: raw[1].anchor.wall_ns(raw[3])
 
 
 def _with_status(

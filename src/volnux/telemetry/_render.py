@@ -22,7 +22,7 @@ from volnux.telemetry._raw import (
     Adopted,
     identify,
 )
-from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status
+from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status, _Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._raw import (
         Extra,
-        OpExtra,
         Raw,
     )
 else:
@@ -42,37 +41,24 @@ else:
 PLAIN_WEIGHT = 400
 
 # C-level pieces: a registry hands out ten thousand records within a query's 5 ms.
-_new_event = EventMetrics.__new__
-_new_op = NetworkMetrics.__new__
-_set_fill = EventMetrics._fill.__set__  # type: ignore[attr-defined]  # the slot's descriptor
+_set_raw: Any = vars(_Frozen)["_raw"].__set__  # the slot's descriptor
 
 
 def record_of(raw: Raw) -> EventMetrics | NetworkMetrics:
-    """Return the record of one finished entry; its fields are filled in at the first look."""
+    """Return the record of one finished entry; its fields are rendered at the first look."""
     extra = raw[EXTRA]
     if type(extra) is Adopted:
         return extra.record  # type: ignore[no-any-return]  # typed where it was made
-    record: EventMetrics | NetworkMetrics
-    if raw[SITE].network:
-        record = NetworkMetrics.__new__(NetworkMetrics)
-        _set_fill(record, (_op_fields, raw))
-    else:
-        record = EventMetrics.__new__(EventMetrics)
-        _set_fill(record, (_event_fields, raw))
-    return record
+    kind: Any = NetworkMetrics if raw[SITE].network else EventMetrics
+    record = kind.__new__(kind)
+    _set_raw(record, raw)
+    return record  # type: ignore[no-any-return]  # one of the two
 
 
-def event_records(raws: list[Raw]) -> list[EventMetrics]:
-    """Return the records of finished events, in bulk."""
-    records = list(map(_new_event, repeat(EventMetrics, len(raws))))
-    deque(map(_set_fill, records, zip(repeat(_event_fields), raws, strict=False)), maxlen=0)
-    return records
-
-
-def op_records(raws: list[Raw]) -> list[NetworkMetrics]:
-    """Return the records of finished network operations, in bulk."""
-    records = list(map(_new_op, repeat(NetworkMetrics, len(raws))))
-    deque(map(_set_fill, records, zip(repeat(_op_fields), raws, strict=False)), maxlen=0)
+def records_of_kind(kind: Any, raws: list[Raw]) -> list[Any]:
+    """Return the records of finished entries, all of one kind and none adopted, in bulk."""
+    records = list(map(kind.__new__, repeat(kind, len(raws))))
+    deque(map(_set_raw, records, raws), maxlen=0)
     return records
 
 
@@ -80,8 +66,8 @@ def running_record(raw: Raw) -> EventMetrics | NetworkMetrics:
     """Return what can be said now of an entry in flight; its duration is its age."""
     now = raw[SCOPE].now()
     if raw[SITE].network:
-        return NetworkMetrics(**_op_fields(raw, now))
-    return EventMetrics(**_event_fields(raw, now))
+        return NetworkMetrics._of(_op_fields(raw, now))
+    return EventMetrics._of(_event_fields(raw, now))
 
 
 def weight_of(raw: Raw) -> int:
@@ -117,20 +103,27 @@ def _parent_of(raw: Raw) -> str | None:
     return show_id(parent)
 
 
+def _attributes(raw: Raw) -> dict[str, Any]:
+    shared = raw[SCOPE].attributes
+    extra = raw[EXTRA]
+    own = None if extra is None else extra.attributes
+    given: dict[str, Any] = raw[SITE].attributes()
+    if not shared and not own:
+        return given.copy()
+    return {**(shared or {}), **given, **(own or {})}
+
+
 def _common_fields(raw: Raw, now: int | None) -> dict[str, Any]:
     scope = raw[SCOPE]
     start = scope.anchor.wall_ns(raw[START]) // 1_000
-    end = now if now is not None else raw[END]
-    lasted = max(0, end - raw[START])
+    lasted = max(0, (raw[END] if now is None else now) - raw[START])
     extra = raw[EXTRA]
-    given = [raw[SITE].attributes()]
-    if scope.attributes:
-        given.insert(0, scope.attributes)
-    if extra is not None and extra.attributes:
-        given.append(extra.attributes)
-    attributes: dict[str, Any] = {}
-    for mapping in given:
-        attributes.update(mapping)
+    if now is not None:
+        status, error, error_type = Status.RUNNING, None, None
+    elif extra is None:
+        status, error, error_type = Status.COMPLETED, None, None
+    else:
+        status, error, error_type = extra.status, extra.error, extra.error_type
     return {
         "task_id": show_id(identify(raw)),
         "parent_id": _parent_of(raw),
@@ -139,41 +132,34 @@ def _common_fields(raw: Raw, now: int | None) -> dict[str, Any]:
         "start_time": start / 1e6,
         # The wall clock is read at one end only: it may jump, and an event cannot end first.
         "end_time": None if now is not None else (start + lasted // 1_000) / 1e6,
+        "status": status,
+        "error": error,
+        "error_type": error_type,
+        "attributes": _attributes(raw),
         "duration": lasted / 1e9,
-        "attributes": attributes,
     }
 
 
-def _outcome(extra: Extra | OpExtra | None, now: int | None) -> dict[str, Any]:
-    if now is not None:
-        return {"status": Status.RUNNING, "error": None, "error_type": None}
-    if extra is None:
-        return {"status": Status.COMPLETED, "error": None, "error_type": None}
-    return {"status": extra.status, "error": extra.error, "error_type": extra.error_type}
-
-
 def _event_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
-    extra: Extra | None = raw[EXTRA]
-    fields = {**_common_fields(raw, now), **_outcome(extra, now)}
+    fields = _common_fields(raw, now)
     fields["event_name"] = raw[SITE].name
     fields["thread_id"] = raw[THREAD]
     fields["attempts"] = _attempts(raw, fields, now)
-    fields.update(
-        error_origin=None, retry_count=0, active_time=None, items=None, time_to_first_item=None
-    )
-    if extra is not None:
-        fields["retry_count"] = extra.retry_count
-        fields["error_origin"] = show_id(extra.origin)
-        if extra.items is not None:
-            fields["active_time"] = extra.active / 1e9
-            fields["items"] = extra.items
-            fields["time_to_first_item"] = None if extra.first is None else extra.first / 1e9
+    extra: Extra | None = raw[EXTRA]
+    fields["error_origin"] = None if extra is None else show_id(extra.origin)
+    fields["retry_count"] = 0 if extra is None else extra.retry_count
+    if extra is None or extra.items is None:
+        fields["active_time"] = fields["items"] = fields["time_to_first_item"] = None
+    else:
+        fields["active_time"] = extra.active / 1e9
+        fields["items"] = extra.items
+        fields["time_to_first_item"] = None if extra.first is None else extra.first / 1e9
     return fields
 
 
 def _op_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
     site = raw[SITE]
-    fields = {**_common_fields(raw, now), **_outcome(raw[EXTRA], now)}
+    fields = _common_fields(raw, now)
     fields["latency"] = fields.pop("duration")
     fields["host"] = site.host
     fields["port"] = site.port
@@ -185,40 +171,43 @@ def _op_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
     return fields
 
 
+def _attempt(number: int, outcome: tuple[Any, ...], work: int, backoff: int) -> Attempt:
+    status, error_type, error = outcome
+    return Attempt._of(
+        {
+            "number": number,
+            "outcome": status,
+            "error_type": error_type,
+            "error": error,
+            "duration": max(0, work) / 1e9,
+            "backoff": max(0, backoff) / 1e9,
+        }
+    )
+
+
 def _attempts(raw: Raw, fields: dict[str, Any], now: int | None) -> tuple[Attempt, ...]:
     extra: Extra | None = raw[EXTRA]
     begun: int = raw[START]
-    end: int = now if now is not None else raw[END]
+    end: int = raw[END] if now is None else now
     attempts: list[Attempt] = []
     number = 1
     if extra is not None and extra.retries:
         number += extra.retry_count - len(extra.retries)
         begun = begun if extra.resumed is None else extra.resumed
-        for stopped, error_type, error, delay in tuple(extra.retries):
-            attempts.append(
-                Attempt(
-                    number=number,
-                    outcome=Status.FAILED,
-                    error_type=error_type,
-                    error=error,
-                    duration=max(0, stopped - begun) / 1e9,
-                    # An event that ends while it waits has waited no longer than that.
-                    backoff=max(0, min(delay, end - stopped)) / 1e9,
-                )
-            )
+        for stopped, kind, error, delay in tuple(extra.retries):
+            # An event that ends while it waits has waited no longer than that.
+            waited = min(delay, end - stopped)
+            failed = (Status.FAILED, kind, error)
+            attempts.append(_attempt(number, failed, stopped - begun, waited))
             begun = stopped + delay
             number += 1
-    attempts.append(
-        Attempt(
-            number=number,
-            outcome=fields["status"],
-            error_type=fields["error_type"],
-            error=fields["error"],
-            duration=max(0, end - begun) / 1e9,
-            backoff=0.0,
-        )
-    )
+    outcome = (fields["status"], fields["error_type"], fields["error"])
+    attempts.append(_attempt(number, outcome, end - begun, 0))
     return tuple(attempts)
+
+
+EventMetrics._render = staticmethod(_event_fields)
+NetworkMetrics._render = staticmethod(_op_fields)
 
 
 def records_of(raws: Iterable[Raw]) -> list[EventMetrics | NetworkMetrics]:

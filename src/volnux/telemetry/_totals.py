@@ -118,7 +118,7 @@ class _Stats(_Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the statistics as JSON-ready data."""
-        return dict(zip(self._fields, self._values(), strict=True))
+        return self._as_dict()
 
 
 class EventStats(_Stats):
@@ -132,7 +132,8 @@ class EventStats(_Stats):
         p50, p90, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
     """
 
-    __slots__ = _fields = (
+    __slots__ = ()
+    _fields = (
         "count",
         "failed",
         "cancelled",
@@ -169,7 +170,8 @@ class NetworkStats(_Stats):
         p50, p90, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
     """
 
-    __slots__ = _fields = (
+    __slots__ = ()
+    _fields = (
         "count",
         "failed",
         "cancelled",
@@ -209,7 +211,8 @@ class RetryStats(_Stats):
         by_event: event name -> the same five numbers, for names that retried.
     """
 
-    __slots__ = _fields = (
+    __slots__ = ()
+    _fields = (
         "total_retries",
         "total_attempts",
         "retried_events",
@@ -264,7 +267,8 @@ class Health(_Stats):
             (still out, or lost with their process).
     """
 
-    __slots__ = _fields = (
+    __slots__ = ()
+    _fields = (
         "started",
         "finished",
         "in_flight",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from volnux.telemetry._raw import END, START
-from volnux.telemetry._records import Status, to_iso
+from volnux.telemetry._records import NetworkMetrics, Status, to_iso
 from volnux.telemetry._scope import SWITCH, current_registry
 from volnux.telemetry.errors import TelemetryWarning
 
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from volnux.telemetry._records import EventMetrics, NetworkMetrics
+    from volnux.telemetry._records import EventMetrics
     from volnux.telemetry._registry import Record, Registry
     from volnux.telemetry._totals import EventStats, Health, NetworkStats, RetryStats
 
@@ -37,7 +37,7 @@ def _asked(registry: Registry | None) -> Registry:
     return current_registry()
 
 
-def get_metrics(registry: Registry | None = None, limit: int = 100) -> str:
+def get_metrics(registry: Registry | None = None, limit: int = 50) -> str:
     """Return a summary of everything recorded as JSON text.
 
     Keys: `schema` ("volnux.telemetry/1"), `generated_at` (ISO-8601, UTC), `process_id`,
@@ -70,10 +70,11 @@ def get_metrics(registry: Registry | None = None, limit: int = 100) -> str:
 
 
 def _latest(registry: Registry, limit: int, *, network: bool) -> list[Record]:
+    if limit <= 0:
+        return []
     finished, running = registry.entries(network=network)
-    finished.sort(key=lambda raw: raw[START])
-    records = registry.in_order(finished[-limit:] if limit > 0 else [], running)
-    return records[-limit:] if limit > 0 else []
+    # Those that ended last stand last; ordering all ten thousand of them would take too long.
+    return registry.in_order(finished[-limit:], running)[-limit:]
 
 
 def get_failed_events(registry: Registry | None = None) -> list[EventMetrics]:
@@ -109,15 +110,16 @@ def get_slow_network_ops(
 def _slow(registry: Registry, threshold_seconds: float, *, network: bool) -> list[Any]:
     limit = threshold_seconds * 1e9
     finished, running = registry.entries(network=network)
-    slow = registry.in_order(
-        [raw for raw in finished if raw[END] - raw[START] > limit],
-        [raw for raw in running if raw[1].now() - raw[START] > limit],
-    )
-    return sorted(slow, key=_seconds, reverse=True)
+    slow = [raw for raw in finished if raw[END] - raw[START] > limit]
+    slow.sort(key=lambda raw: raw[3] - raw[5])
+    still = [record for record in registry.records([], running) if _seconds(record) * 1e9 > limit]
+    if not still:
+        return registry.records(slow, [])
+    return sorted(registry.records(slow, []) + still, key=_seconds, reverse=True)
 
 
-def _seconds(record: Record) -> float:
-    seconds: float = record.latency if hasattr(record, "latency") else record.duration
+def _seconds(record: Any) -> float:
+    seconds: float = record.latency if isinstance(record, NetworkMetrics) else record.duration
     return seconds
 
 

@@ -1,3 +1,10 @@
-"""Stand-in until delivery lands."""
+"""Back ends: one file each. What a back end needs beyond the standard library loads when it is made."""
 
-CompositePublisher = ConsolePublisher = JSONLinesPublisher = read_jsonlines = None
+from __future__ import annotations
+
+from volnux.telemetry.publishers._composite import CompositePublisher
+from volnux.telemetry.publishers._console import ConsolePublisher
+from volnux.telemetry.publishers._jsonlines import JSONLinesPublisher
+from volnux.telemetry.publishers._reading import read_jsonlines
+
+__all__ = ["CompositePublisher", "ConsolePublisher", "JSONLinesPublisher", "read_jsonlines"]
