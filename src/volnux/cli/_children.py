@@ -22,13 +22,13 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
-from volnux.telemetry import JSONLinesPublisher, Registry, current_registry, monitor_events
+from volnux.telemetry import JSONLinesPublisher, current_registry, monitor_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from volnux.telemetry import Monitor
+    from volnux.telemetry import Monitor, Registry
 
 FOLDER: Final = "VOLNUX_RUN_DIR"
 #: Seconds that a process may be kept from ending, to save what it recorded.
@@ -54,9 +54,10 @@ class Household:
         # Every process of the run appends whole lines to the same file.
         self.monitor: Monitor = monitor_events([] if out is None else [JSONLinesPublisher(out)])
         self.registry: Registry = current_registry()
-        self._finish = finish or self.save
+        self._finish: Callable[[], None] = self.save if finish is None else finish
         self._pid = os.getpid()
         self._mark = _Mark(folder)
+        self._ending = self._is_terminated = False
 
     def watch(self) -> None:
         """Learn of this process's end, and of the children it starts."""
@@ -64,11 +65,9 @@ class Household:
 
         # Before multiprocessing is imported: what is registered first is called last, and so
         # multiprocessing has joined its children by the time this process finishes.
-        atexit.register(self.end)
+        atexit.register(self._at_exit)
         import multiprocessing.spawn
-        import multiprocessing.util
 
-        multiprocessing.util.register_after_fork(self, Household._save_on_sigterm)
         spawn: Any = multiprocessing.spawn
         prepare = spawn.get_preparation_data
 
@@ -83,6 +82,7 @@ class Household:
 
     def end(self) -> None:
         """Finish or, in a forked child, save. Never raises."""
+        self._ending = True
         try:
             if os.getpid() == self._pid:
                 self._finish()
@@ -99,24 +99,38 @@ class Household:
         except Exception:  # noqa: BLE001, S110  # the folder is gone with the run: nobody is asking
             pass
 
-    def _forked(self) -> None:
-        # A child that a subprocess call is about to replace has nothing to report.
-        if sys._getframe(1).f_code.co_name != "_execute_child":  # noqa: SLF001
-            self._mark = _Mark(self.folder)
-            self._mark.set()
-
-    def _save_on_sigterm(self) -> None:
-        """In a child of multiprocessing: `Pool.terminate` is how a pool usually ends."""
+    def enter(self) -> None:
+        """In a child of multiprocessing, save on SIGTERM; `Pool.terminate` ends its workers so."""
         try:
             if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._terminated)
-        except ValueError:  # forked from a thread that is not the main one
+        except ValueError:  # not in the main thread
             pass
+        # Last: what is killed before this has recorded nothing, and nobody need miss it.
+        self._mark.set()
 
-    def _terminated(self, number: int, _frame: FrameType | None) -> None:
+    def _forked(self) -> None:
+        caller = sys._getframe(1)
+        where = caller.f_globals.get("__name__"), caller.f_code.co_name
+        if where == ("subprocess", "_execute_child"):
+            return  # about to become another program
+        self._mark = _Mark(self.folder)
+        if where == ("multiprocessing.popen_fork", "_launch"):
+            self.enter()
+        else:
+            self._mark.set()
+
+    def _terminated(self, _number: int, _frame: FrameType | None) -> None:
+        if self._ending:  # do not disturb
+            self._is_terminated = True
+            return
         _in_time(self.end)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        _terminate()
+
+    def _at_exit(self) -> None:
+        self.end()
+        if self._is_terminated:
+            _terminate()
 
     def _wrap_exits(self) -> None:
         """End first where the process is about to vanish without any clean-up."""
@@ -191,8 +205,8 @@ class _Mark:
 def join(folder: str, out: str | None) -> None:
     """Switch telemetry on in a spawned child, which saves when it ends."""
     household = Household(folder, out)
-    household._mark.set()  # noqa: SLF001
     household.watch()
+    household.enter()
 
 
 def leave_state(folder: str, state: dict[str, Any]) -> None:
@@ -222,6 +236,11 @@ def unreported(folder: str) -> int:
 def new_folder() -> str:
     """Return a new private folder."""
     return tempfile.mkdtemp(prefix="volnux-run-")
+
+
+def _terminate() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _can_run(path: Any) -> bool:

@@ -137,11 +137,8 @@ class _File:
             raise _BadLineError(f"not a record: {error}") from None
         self._good_lines += 1
         self._loaded.processes.add(record.process_id)
-        if record.start_time < self._first:
-            self._first = record.start_time
-        end = record.end_time
-        if end is not None and end > self._last:
-            self._last = end
+        self._first = min(self._first, record.start_time)
+        self._last = max(self._last, record.end_time or record.start_time)
 
     def _say_what_is_wrong(self) -> None:
         if self._wrong is not None:
@@ -160,6 +157,23 @@ def parse(line: bytes) -> EventMetrics | NetworkMetrics:
     Raises:
         ValueError: it holds none; the text says why.
     """
+    data = _data_of(line)
+    kind = data.get("kind")
+    try:
+        if kind == "event":
+            return EventMetrics.from_dict(_checked(data, "event_name", "duration"))
+        if kind == "network":
+            return NetworkMetrics.from_dict(_checked(data, "host", "latency"))
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise _BadLineError(f"not a whole record: {str(error)[:80]}") from None
+    if isinstance(data.get("schema"), str):
+        raise _BadLineError(f"not a record but a document of schema {data['schema'][:40]!r}")
+    if isinstance(kind, str):
+        raise _BadLineError(f"a record of unknown kind {kind[:40]!r}; from a newer volnux?")
+    raise _BadLineError("JSON, but not a record")
+
+
+def _data_of(line: bytes) -> dict[str, Any]:
     try:
         data = json.loads(line)
     except UnicodeDecodeError:
@@ -171,36 +185,29 @@ def parse(line: bytes) -> EventMetrics | NetworkMetrics:
         raise _BadLineError("not JSON lines but binary data" if binary else "not JSON") from None
     if not isinstance(data, dict):
         raise _BadLineError("JSON, but not a record")
-    kind = data.get("kind")
-    if kind == "event":
-        return _checked(EventMetrics, data, "event_name", "duration")
-    if kind == "network":
-        return _checked(NetworkMetrics, data, "host", "latency")
-    if isinstance(data.get("schema"), str):
-        raise _BadLineError(f"not a record but a document of schema {data['schema'][:40]!r}")
-    if isinstance(kind, str):
-        raise _BadLineError(f"a record of unknown kind {kind[:40]!r}; from a newer volnux?")
-    raise _BadLineError("JSON, but not a record")
+    return data
 
 
-def _checked(cls: Any, data: dict[str, Any], name: str, length: str) -> Any:
-    for key, kinds in ((name, str), ("task_id", str), ("start_time", str), (length, (int, float))):
+def _checked(data: dict[str, Any], name: str, length: str) -> dict[str, Any]:
+    for key, kinds in (*_NEEDED, (name, str), (length, (int, float))):
         if not isinstance(data.get(key), kinds):
-            raise _BadLineError(f"not a whole record: {key} is {_what(data, key)}")
-    if data.get("status") not in _DONE:
-        raise _BadLineError(f"not a finished record: status is {_what(data, 'status')}")
-    if not 0 <= data[length] < math.inf:
-        raise _BadLineError(f"not a whole record: {length} is {_what(data, length)}")
-    for key, kinds in _SHAPES:
+            raise TypeError(f"{key} is {_what(data, key)}")
+    for key, kinds in _OPTIONAL:
         if data.get(key) is not None and not isinstance(data[key], kinds):
-            raise _BadLineError(f"not a whole record: {key} is {_what(data, key)}")
-    try:
-        return cls.from_dict(data)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise _BadLineError(f"not a whole record: {str(error)[:80]}") from None
+            raise TypeError(f"{key} is {_what(data, key)}")
+    if data["status"] not in _DONE:
+        raise ValueError(f"status is {_what(data, 'status')}")
+    if not 0 <= data[length] < math.inf:
+        raise ValueError(f"{length} is {_what(data, length)}")
+    return data
 
 
-_SHAPES: Final[tuple[tuple[str, Any], ...]] = (
+_NEEDED: Final[tuple[tuple[str, Any], ...]] = (
+    ("task_id", str),
+    ("start_time", str),
+    ("status", str),
+)
+_OPTIONAL: Final[tuple[tuple[str, Any], ...]] = (
     ("parent_id", str),
     ("error_origin", str),
     ("error", str),

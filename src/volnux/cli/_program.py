@@ -47,7 +47,7 @@ def _run_module(name: str, args: Sequence[str]) -> None:
     sys.argv[:] = ["-m", *args]
     _new_main()
     # Private, but what the interpreter itself calls for `-m`, with the same frames in tracebacks.
-    runpy._run_module_as_main(name)  # type: ignore[attr-defined]  # noqa: SLF001
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
 
 
 def _run_path(path: str, args: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def _run_path(path: str, args: Sequence[str]) -> None:
         # Python puts a directory or zip file first even where it leaves out the script's folder.
         _replace_first_path(full, forced=True)
         _new_main()
-        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]  # noqa: SLF001, FBT003
+        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]  # noqa: FBT003
         return
     _replace_first_path(os.path.dirname(os.path.realpath(path)))
     compiled, code = _code_of(full)
@@ -77,7 +77,7 @@ _SOURCE = importlib.machinery.SourceFileLoader
 def _code_of(path: str) -> tuple[bool, CodeType]:
     """Return whether a file holds compiled code, and its code."""
     with open(path, "rb") as file:
-        code = pkgutil.read_code(file)  # type: ignore[attr-defined]  # not in typeshed
+        code = pkgutil.read_code(file)
         if code is not None:
             return True, code
         file.seek(0)
@@ -140,4 +140,3 @@ def cannot_open(path: str) -> str | None:
     except ValueError as error:  # a null character
         return str(error)
     return None
-

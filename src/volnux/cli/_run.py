@@ -85,7 +85,7 @@ class _Session:
         wall = time.perf_counter() - self._clock
         try:
             self._report(wall)
-        except (OSError, ValueError):  # nobody reads standard error any more
+        except OSError:  # nobody reads standard error any more
             pass
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -103,10 +103,10 @@ class _Session:
         if self._outer is not None:
             ours = {"processes": processes, "unreported": missing, "registry": registry.export()}
             leave_state(self._outer, ours)
-        if self._run.render is None:
+        if self._run.render is None or self._stream.closed:
             return
         source = Source(
-            command="run",
+            program=self._run.target,
             records=registry.health().finished,
             processes=processes,
             unreported=missing,

@@ -1,0 +1,193 @@
+"""What the command line understands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from volnux.cli import _render_json, _render_md, _render_term
+from volnux.cli._program import cannot_open
+from volnux.cli._reporting import Reporting
+from volnux.cli._run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Action: TypeAlias = "Callable[[], int]"
+
+
+class Format(str, Enum):
+    """The formats of a report."""
+
+    term = "term"
+    json = "json"
+    md = "md"
+
+
+RENDERERS = {
+    Format.term: _render_term.render,
+    Format.json: _render_json.render,
+    Format.md: _render_md.render,
+}
+_chosen: list[Action] = []
+app = typer.Typer(
+    name="volnux",
+    help="Run a program with telemetry on, and report on what was recorded.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _RunCommand(TyperCommand):
+    """A command whose options end at the program, as those of `python` do."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what comes before the program."""
+        return super().parse_args(ctx, self._fenced(args))
+
+    def _fenced(self, args: list[str]) -> list[str]:
+        """Return the arguments with a `--` after `-m MODULE`."""
+        takes_value = {
+            name
+            for parameter in self.params
+            if not getattr(parameter, "is_flag", False)
+            for name in parameter.opts
+        }
+        place = 0
+        while place < len(args):
+            word = args[place]
+            if not word.startswith("-") or word in {"-", "--"}:
+                break
+            if word.startswith("-m"):
+                end = place + 1 + (word == "-m")
+                return [*args[:end], "--", *args[end:]]
+            place += 1 + (word in takes_value)
+        return args
+
+
+_Slow = Annotated[
+    float,
+    typer.Option("--slow", metavar="SECONDS", min=0.0, help="What lasts longer is slow."),
+]
+_Format = Annotated[Format, typer.Option("--format", help="How the report is written.")]
+
+
+@app.command(
+    "run",
+    cls=_RunCommand,
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+)
+def run(
+    *,
+    program: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SCRIPT|-m MODULE [ARGS]...",
+            help="The program and its arguments, as for python; `-` reads it from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option("-m", metavar="MODULE", help="Run a module; all that follows is its own."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FILE", help="Write every record to FILE, as JSON lines."),
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Report on standard error when it has ended."),
+    ] = True,
+    format: _Format = Format.term,
+    slow: _Slow = 1.0,
+) -> None:
+    """Run a program as python would, with telemetry on, and report."""
+    words = list(program or ())
+    if module is None:
+        if not words:
+            raise typer.BadParameter("give a script, or -m and a module", param_hint="SCRIPT")
+        target = words.pop(0)
+        problem = cannot_open(target)
+        if problem is not None:
+            raise _failed(f"can't open {target!r}: {problem}")
+    else:
+        target = module
+    if out is not None:
+        _prepare(out)
+    render = RENDERERS[format] if report else None
+    _chosen.append(Run(target, tuple(words), module is not None, out, slow, render))
+
+
+@app.command("report", no_args_is_help=True)
+def report(
+    *,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="JSON lines, also as .gz; `-` reads standard input."
+        ),
+    ],
+    format: _Format = Format.term,
+    slow: _Slow = 1.0,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="GLOB", help="Only what has a matching name."),
+    ] = None,
+    top: Annotated[
+        int,
+        typer.Option("--top", metavar="N", min=1, help="How many slow and failed ones to show."),
+    ] = 10,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the report to FILE."),
+    ] = None,
+) -> None:
+    """Report on JSON lines that one or many processes have written."""
+    _chosen.append(Reporting(tuple(files), RENDERERS[format], slow, name, top, output))
+
+
+def parse(args: Sequence[str]) -> Action | int:
+    """Return what to do, or the exit status if there is nothing left to do."""
+    _chosen.clear()
+    try:
+        get_command(app).main(list(args), prog_name="volnux")
+    except SystemExit as done:
+        if not _chosen:
+            return done.code if isinstance(done.code, int) else 2
+    return _chosen.pop()
+
+
+def _prepare(out: str) -> None:
+    """Make the file of a run empty, if it may be.
+
+    A file that is not ours is left alone: `volnux run --out script.py` is easily typed.
+    """
+    try:
+        with open(out, "rb") as file:
+            first = file.read(64).lstrip() if os.path.isfile(out) else b""
+    except FileNotFoundError:
+        first = b""
+    except OSError as error:
+        raise _failed(f"can't write {out!r}: {error.strerror}") from None
+    if first and not first.startswith(b'{"kind"'):
+        raise _failed(f"will not overwrite {out!r}: it is not a file of records")
+    try:
+        with open(out, "wb"):
+            pass
+    except OSError as error:
+        raise _failed(f"can't write {out!r}: {error.strerror}") from None
+
+
+def _failed(text: str) -> typer.Exit:
+    sys.stderr.write(f"volnux run: {text}\n")
+    return typer.Exit(2)
