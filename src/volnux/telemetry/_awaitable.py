@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import wrapt
 
-from volnux.telemetry._deferred import finish
-from volnux.telemetry._seam import get_current, set_current
+from volnux.telemetry._seam import finish, get_current, set_current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from _weakref import ref
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
-from volnux.telemetry._outcome import fail
 from volnux.telemetry._raw import extra_of
 from volnux.telemetry._records import Status
-from volnux.telemetry._seam import close, get_current, set_current
+from volnux.telemetry._seam import close, finish, get_current, set_current
 from volnux.telemetry._streams import trace_async_generator, trace_generator
 
 TYPE_CHECKING = False
@@ -86,17 +85,6 @@ async def _drive(event: Raw, parent: Raw, result: Coroutine[Any, Any, Any]) -> A
         set_current(outside)
     finish(event, parent)
     return value
-
-
-def finish(event: Raw, parent: Raw, error: BaseException | None = None) -> None:
-    """End an event that outlived the call that began it."""
-    if event[5] is not None:
-        return
-    end = event[1].now()
-    if error is not None:
-        fail(event, parent, error)
-    event[5] = end
-    close(event)
 
 
 def _end_with_future(event: Raw, parent: Raw, future: Any) -> None:

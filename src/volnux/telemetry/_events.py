@@ -9,7 +9,7 @@ from types import FunctionType, MethodType
 from volnux.telemetry._current import Event
 from volnux.telemetry._intake import BATCH
 from volnux.telemetry._outcome import fail
-from volnux.telemetry._scope import SWITCH
+from volnux.telemetry._scope import SWITCH, root
 from volnux.telemetry._seam import get_current, set_current
 from volnux.telemetry._sites import KEPT, EventSite, event_site
 from volnux.telemetry._streams import trace_async_generator, trace_generator
@@ -153,7 +153,7 @@ class TracedEvent:
         scope, parent = event[1], event[2]
         end = scope.now()
         if get_current() is event:
-            set_current(parent)
+            set_current(parent if parent[5] is None else _still_open(parent))
         if error is not None:
             fail(event, parent, error)
         event[5] = end
@@ -181,6 +181,16 @@ class TracedEvent:
 
 _OFF = Event(None)
 _blocks: dict[str | None, TracedEvent] = {}
+
+
+def _still_open(raw: Raw) -> Raw:
+    """Return the innermost enclosing entry that has not ended: blocks may end out of order."""
+    parent = raw
+    while parent[5] is not None:
+        if type(parent[2]) is not list:  # folded: only its parent's identifier is left
+            return root(parent[1], parent[2])
+        parent = parent[2]
+    return parent
 
 
 def _trace(target: Any, name: str | None, attributes: Mapping[str, Any] | None) -> Any:

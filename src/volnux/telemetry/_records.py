@@ -53,14 +53,16 @@ class _Frozen:
         object.__setattr__(made, "_values", values)
         return made
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_values":
-            values = type(self)._render(self._raw)
-            object.__setattr__(self, "_values", values)
-            return values
-        if name in self._fields:
-            return self._values[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # what there is, is declared
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "_values":
+                values = type(self)._render(self._raw)
+                object.__setattr__(self, "_values", values)
+                return values
+            if name in self._fields:
+                return self._values[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name!r}")

@@ -6,6 +6,7 @@ import os
 from contextvars import ContextVar, copy_context
 
 from volnux.telemetry._clock import Clock
+from volnux.telemetry._fork import on_fork
 from volnux.telemetry._raw import identify
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._sites import redactor
@@ -106,6 +107,28 @@ def switch_off() -> None:
     if _process_users[0] == 0:
         PROCESS_ROOT[1] = None
     SWITCH.remove()
+
+
+class _Running:
+    """Names what runs here before a fork, so that parent and child call it the same.
+
+    A registry does so with what it knows of, but what another thread is folding at that moment is
+    nowhere to be seen.
+    """
+
+    def _before_fork(self) -> None:
+        raw = CURRENT.get()
+        while raw.__class__ is list:
+            if raw[0] is not None:
+                identify(raw)
+            raw = raw[6] if raw[0] is None else raw[2]
+
+    def _after_fork(self) -> None:
+        """The child goes on under the same names."""
+
+
+_RUNNING = _Running()
+on_fork(_RUNNING)
 
 
 def enclosing_event(raw: Raw) -> Raw | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import get_ident
 
 from volnux.telemetry._intake import BATCH
+from volnux.telemetry._outcome import fail
 from volnux.telemetry._scope import CURRENT, SWITCH
 
 TYPE_CHECKING = False
@@ -34,3 +35,14 @@ def close(raw: Raw) -> None:
         scope.late(raw)
     elif len(scope.pending) > BATCH:
         scope.fold()
+
+
+def finish(event: Raw, parent: Raw, error: BaseException | None = None) -> None:
+    """End an event that outlived the call that began it."""
+    if event[5] is not None:
+        return
+    end = event[1].now()
+    if error is not None:
+        fail(event, parent, error)
+    event[5] = end
+    close(event)

@@ -26,16 +26,46 @@ if TYPE_CHECKING:
 class Steps:
     """What the steps of a generator add up to. The event is current in a step, never between."""
 
-    __slots__ = ("active", "event", "first", "inside", "items", "parent")
+    __slots__ = ("active", "begun", "event", "first", "inside", "items", "now", "outside", "parent")
 
     def __init__(self, event: Raw, parent: Raw) -> None:
         self.event = event
         self.parent = parent
+        self.now: Callable[[], int] = event[1].now
         # What is current in the producer: the event itself, or what it holds open at a yield.
         self.inside = event
+        self.outside = parent
+        self.begun = 0
         self.active = 0
         self.items = 0
         self.first: int | None = None
+
+    def enter(self) -> None:
+        """Go into the producer."""
+        self.outside = get_current()
+        set_current(self.inside)
+        self.begun = self.now()
+
+    def leave(self) -> None:
+        """Come out of the producer with an item."""
+        ended = self.now()
+        self.inside = get_current()
+        set_current(self.outside)
+        self.active += ended - self.begun
+        if not self.items:
+            self.first = ended - self.event[3]
+        self.items += 1
+
+    def quit(self, error: BaseException, *, closing: bool) -> None:
+        """Come out of the producer for the last time, with what it raised."""
+        self.active += self.now() - self.begun
+        closed = isinstance(error, GeneratorExit)
+        # An async step that is abandoned at an await may be closed from another context.
+        if closing or not closed:
+            set_current(self.outside)
+        returned = isinstance(error, (StopIteration, StopAsyncIteration))
+        # Closing early is no failure.
+        self.finish(None if returned or (closing and closed) else error)
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the event; an error that the program sees makes it failed or cancelled."""
@@ -63,45 +93,34 @@ def trace_generator(
     """
     from functools import wraps
 
-    get, set_ = get_current, set_current
-
     @wraps(function)
     def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:
         started = begun or begin(site)
-        if started is None:
-            return (yield from function(*args, **kwargs))
-        steps = Steps(*started)
-        event, now = steps.event, steps.event[1].now
+        steps = None if started is None else Steps(*started)
         value: Any = None
         thrown: BaseException | None = None
         closing = False
         stream: Any = None
+        # Not `yield from`, also while nothing is recorded: that closes a generator where this is
+        # to throw GeneratorExit into it, and loses what it returns.
         while True:
-            outside = get()
-            set_(steps.inside)
-            begun_at = now()
+            if steps is not None:
+                steps.enter()
             try:
                 if stream is None:
                     stream = function(*args, **kwargs)
                 item = stream.send(value) if thrown is None else stream.throw(thrown)
             except StopIteration as stop:
-                steps.active += now() - begun_at
-                set_(outside)
-                steps.finish()
+                if steps is not None:
+                    steps.quit(stop, closing=closing)
                 return stop.value  # type: ignore[no-any-return]
-            except BaseException as error:  # handed to the producer
-                steps.active += now() - begun_at
-                set_(outside)
-                steps.finish(None if closing and isinstance(error, GeneratorExit) else error)
+            except BaseException as error:
                 thrown = value = None  # no cycle of frame, exception and traceback
+                if steps is not None:
+                    steps.quit(error, closing=closing)
                 raise
-            ended_at = now()
-            steps.inside = get()
-            set_(outside)
-            steps.active += ended_at - begun_at
-            if not steps.items:
-                steps.first = ended_at - event[3]
-            steps.items += 1
+            if steps is not None:
+                steps.leave()
             value = thrown = None
             try:
                 value = yield item
@@ -121,8 +140,6 @@ def trace_async_generator(
     """Trace an async generator function; see `trace_generator`."""
     from functools import wraps
 
-    get, set_ = get_current, set_current
-
     @wraps(function)
     async def traced(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, S]:
         started = begun or begin(site)
@@ -131,39 +148,22 @@ def trace_async_generator(
         thrown: BaseException | None = None
         closing = False
         stream: Any = None
-        begun_at = 0
-        outside = get()
         while True:
             if steps is not None:
-                outside = get()
-                set_(steps.inside)
-                begun_at = steps.event[1].now()
+                steps.enter()
             try:
                 if stream is None:
                     stream = function(*args, **kwargs)
                 item = await (stream.asend(value) if thrown is None else stream.athrow(thrown))
-            except BaseException as error:  # handed to the producer
+            except BaseException as error:
                 thrown = value = None
                 if steps is not None:
-                    steps.active += steps.event[1].now() - begun_at
-                    # A step abandoned at an await may be closed from another context.
-                    if closing or not isinstance(error, GeneratorExit):
-                        set_(outside)
-                    ended = isinstance(error, StopAsyncIteration) or (
-                        closing and isinstance(error, GeneratorExit)
-                    )
-                    steps.finish(None if ended else error)
+                    steps.quit(error, closing=closing)
                 if isinstance(error, StopAsyncIteration):
                     return
                 raise
             if steps is not None:
-                ended_at = steps.event[1].now()
-                steps.inside = get()
-                set_(outside)
-                steps.active += ended_at - begun_at
-                if not steps.items:
-                    steps.first = ended_at - steps.event[3]
-                steps.items += 1
+                steps.leave()
             value = thrown = None
             try:
                 value = yield item
