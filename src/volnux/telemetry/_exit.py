@@ -81,12 +81,12 @@ def exit_timeout() -> float:
     text = os.environ.get("VOLNUX_EXIT_TIMEOUT", "").strip()
     try:
         seconds = float(text or EXIT_TIMEOUT)
-        if not 0 <= seconds < float("inf"):
-            raise ValueError
     except ValueError:
-        warn(f"VOLNUX_EXIT_TIMEOUT is not a number of seconds: {text!r}", TelemetryWarning, 2)
-        return EXIT_TIMEOUT
-    return seconds
+        seconds = -1.0
+    if 0 <= seconds < float("inf"):
+        return seconds
+    warn(f"VOLNUX_EXIT_TIMEOUT is not a number of seconds: {text!r}", TelemetryWarning, 2)
+    return EXIT_TIMEOUT
 
 
 EXIT = Exit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from volnux.telemetry._records import NetworkMetrics
 from volnux.telemetry.errors import MissingDependencyError
 
 TYPE_CHECKING = False
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Literal, TypeAlias
 
-    from volnux.telemetry._records import EventMetrics, NetworkMetrics
+    from volnux.telemetry._records import EventMetrics
 
     Record: TypeAlias = EventMetrics | NetworkMetrics
     Verdict: TypeAlias = Literal["ok", "duplicate", "retry", "reject"]
@@ -82,11 +83,38 @@ class MetricsPublisher(ABC):
 
 def publish_one(publisher: MetricsPublisher, record: Record) -> None:
     """Give `record` to the method of its kind."""
-    # Asked of the object and not of its class, so that nothing here needs the records' module.
-    if hasattr(record, "event_name"):
-        publisher.publish_event_metrics(record)
-    else:
+    if isinstance(record, NetworkMetrics):
         publisher.publish_network_metrics(record.to_dict())
+    else:
+        publisher.publish_event_metrics(record)
+
+
+def is_publisher(thing: object) -> bool:
+    """Whether an object has what delivery needs: the two methods, by whatever class."""
+    return not isinstance(thing, type) and _has_methods(thing)
+
+
+def _has_methods(thing: object) -> bool:
+    return all(
+        callable(getattr(thing, method, None))
+        for method in ("publish_event_metrics", "publish_network_metrics")
+    )
+
+
+def check_publisher(thing: object) -> MetricsPublisher:
+    """Return the object if it is a publisher.
+
+    Raises:
+        TypeError: it is none; the message says what one needs.
+    """
+    if is_publisher(thing):
+        return thing  # type: ignore[return-value]  # one by its methods is as good
+    if isinstance(thing, type) and _has_methods(thing):
+        raise TypeError(f"{thing.__name__} is a class: give an instance, {thing.__name__}(...)")
+    raise TypeError(
+        f"{thing!r} is no publisher: subclass volnux.telemetry.MetricsPublisher, or give it the "
+        "methods publish_event_metrics and publish_network_metrics"
+    )
 
 
 def require(module: str, extra: str) -> ModuleType:

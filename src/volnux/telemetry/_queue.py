@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from collections import deque
 from itertools import islice
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from volnux.telemetry._raw import EXTRA
@@ -33,11 +34,23 @@ class Counts(NamedTuple):
         return {**self._asdict(), "dropped": dict(self.dropped), "spooled": 0}
 
 
-class Barrier:
-    """Counts down the records that were pending when it was made."""
+class Flush:
+    """Somebody waits for what is pending now: counts it down, and lets go of who waits.
 
-    def __init__(self, remaining: int) -> None:
-        self.remaining = remaining
+    Args:
+        deadline: when the waiting is over, on the clock of the delivery.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.remaining = 0
+        self.ok = False
+        self.done = Event()
+
+    def finish(self, *, ok: bool) -> None:
+        """Let go of who waits, and tell whether everything went well."""
+        self.ok = ok
+        self.done.set()
 
 
 class RecordQueue:
@@ -62,7 +75,7 @@ class RecordQueue:
         self._raws: deque[Raw] = deque()
         self._bytes = 0
         self._counts = Counts()
-        self._barriers: list[Barrier] = []
+        self._flushes: list[Flush] = []
         self._refuses: str | None = None
 
     @property
@@ -111,7 +124,7 @@ class RecordQueue:
 
     def _settle_inbox(self) -> None:
         # Looked at again after each release: another thread may have put, and left it to this one.
-        while self._inbox and self._lock.acquire(False):
+        while self._inbox and self._lock.acquire(blocking=False):
             try:
                 if not self._take_in():
                     return
@@ -218,20 +231,19 @@ class RecordQueue:
         kept = [taken[place] for place in keep]
         self._raws.extendleft(reversed(kept))
         self._bytes -= weigh_all(taken) - weigh_all(kept)
-        for barrier in self._barriers:
-            stays = sum(1 for place in keep if place < barrier.remaining)
-            barrier.remaining -= min(size, barrier.remaining) - stays
-        self._barriers = [barrier for barrier in self._barriers if barrier.remaining]
+        for flush in self._flushes:
+            stays = sum(1 for place in keep if place < flush.remaining)
+            flush.remaining -= min(size, flush.remaining) - stays
+        self._flushes = [flush for flush in self._flushes if flush.remaining]
 
-    def barrier(self) -> Barrier:
-        """Return what counts down the entries that are pending now."""
+    def count_down(self, flush: Flush) -> None:
+        """Have a flush count down the entries that are pending now."""
         with self._lock:
             self._take_in()
-            barrier = Barrier(self._counts.pending)
-            if barrier.remaining:
-                self._barriers.append(barrier)
+            flush.remaining = self._counts.pending
+            if flush.remaining:
+                self._flushes.append(flush)
         self._settle_inbox()
-        return barrier
 
     def refuse(self) -> None:
         """Accept nothing from now on: what is put counts as dropped, because "closed"."""

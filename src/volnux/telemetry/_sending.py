@@ -61,7 +61,7 @@ def send_batch(publisher: Any, records: Sequence[Record]) -> Sent:
         verdicts = publisher.publish_batch(records)
     except KeyboardInterrupt:  # only where there is no thread: it is for the program
         raise
-    except BaseException as error:  # a publisher's SystemExit stops nothing either
+    except BaseException as error:  # noqa: BLE001  # a publisher's SystemExit stops nothing either
         return Sent((), error, len(records))
     if verdicts is None:
         return Sent([OK] * len(records))
@@ -93,10 +93,35 @@ def send_singly(publisher: Any, records: Sequence[Record], is_over: Callable[[],
             publish_one(publisher, record)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             return Sent([OK] * done, error, 1)
         done += 1
     return Sent([OK] * done)
+
+
+def call_hook(publisher: Any, name: str, seconds: float) -> bool:
+    """Call `flush` or `close` of a publisher, if it has one; False if it answers so.
+
+    It may or may not want to know how many seconds it has: a `close(self)` is as good.
+    """
+    hook = getattr(publisher, name, None)
+    if hook is None:
+        return True
+    if not _wants_timeout(hook):
+        return hook() is not False
+    return hook(None if seconds == float("inf") else max(0.0, seconds)) is not False
+
+
+def _wants_timeout(hook: Callable[..., Any]) -> bool:
+    import inspect
+
+    try:
+        inspect.signature(hook).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and silent about what it takes
+        return True
+    return True
 
 
 def describe(error: BaseException) -> str:

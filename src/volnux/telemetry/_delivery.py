@@ -1,0 +1,349 @@
+"""Delivery: the queue and the thread between the registry and one publisher."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from _thread import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from volnux.telemetry._backoff import Wake
+from volnux.telemetry._exit import EXIT
+from volnux.telemetry._fork import on_fork
+from volnux.telemetry._notices import Notices
+from volnux.telemetry._queue import Flush, RecordQueue
+from volnux.telemetry._scope import suppressed
+from volnux.telemetry._sender import Sender
+from volnux.telemetry._sending import call_hook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from volnux.telemetry._queue import Counts
+    from volnux.telemetry._raw import Raw
+    from volnux.telemetry._registry import Registry
+
+#: The share of the queue that, once taken, wakes the thread before its interval is over.
+WAKE_SHARE = 0.25
+#: Seconds that a full queue may hold up the program, where it was asked to.
+BLOCK_SECONDS = 5.0
+#: The threads of all deliveries: they never wait for one another.
+_threads: set[int] = set()
+
+
+class Settings(NamedTuple):
+    """How a delivery behaves; see `monitor_events`."""
+
+    queue_items: int
+    queue_bytes: int
+    interval: float
+    blocks: bool
+    strict: bool
+
+
+class Delivery:
+    """Takes finished entries from registries and sees to it that one publisher gets them.
+
+    `accept` never waits and never raises, whoever calls it (but for `Settings.blocks`). Everything
+    that may take time happens in one thread of its own, and only there is the publisher called.
+    Where no thread can be started, as at the end of the interpreter, whoever flushes or closes does
+    the work.
+
+    Args:
+        publisher: any object with the two methods of `MetricsPublisher`.
+        name: what health and warnings call it.
+        settings: bounds and habits.
+        now: a monotonic clock, in seconds.
+        uniform: what draws the jitter.
+    """
+
+    def __init__(
+        self,
+        publisher: Any,
+        name: str,
+        settings: Settings,
+        *,
+        now: Callable[[], float] = monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.publisher = publisher
+        self.name = name
+        self._settings = settings
+        self._now = now
+        self._uniform = uniform
+        self._sources: dict[Registry, Callable[[], None]] = {}
+        self._registries: tuple[Registry, ...] = ()
+        self._start_again()
+        on_fork(self)
+        EXIT.add(self)
+
+    def _start_again(self) -> None:
+        self._queue = RecordQueue(self._settings.queue_items, self._settings.queue_bytes)
+        self._sender = Sender(self.publisher, self._uniform)
+        self._notices = Notices(self.name, self._now, strict=self._settings.strict)
+        self._wake = Wake()
+        self._room = Wake()
+        self._is_stuck = False
+        self._thread: threading.Thread | None = None
+        self._working = threading.Lock()
+        self._flushes: set[Flush] = set()
+        self._close_by: float | None = None
+        self._closed = threading.Event()
+        self._gave_up = False
+
+    def __repr__(self) -> str:
+        return f"<Delivery to {self.name}: {self.counts()}>"
+
+    # -- from the registry -----------------------------------------------------------------------
+
+    def attach(self, registry: Registry) -> None:
+        """Take what a registry records from now on."""
+        if registry not in self._sources:
+            self._sources[registry] = registry.subscribe(self.accept)
+            self._registries = tuple(dict.fromkeys((*self._registries, registry)))
+        self.start()
+
+    def detach(self, registry: Registry) -> None:
+        """Take no more from a registry, after what it has recorded so far."""
+        unsubscribe = self._sources.pop(registry, None)
+        if unsubscribe is not None:
+            unsubscribe()
+
+    def accept(self, batch: list[Raw]) -> None:
+        """Queue finished entries. Any thread may call it at any moment, also inside itself."""
+        queue = self._queue
+        was_filled = queue.is_filled(WAKE_SHARE)
+        if self._settings.blocks and not self._is_inside():
+            batch = self._wait_for_room(queue, batch)
+        if batch:
+            queue.put(batch)
+        if not was_filled and queue.is_filled(WAKE_SHARE):
+            self._wake.set()
+
+    def _wait_for_room(self, queue: RecordQueue, batch: list[Raw]) -> list[Raw]:
+        """Queue what there is room for, waiting for more; return what must be dropped."""
+        deadline = self._now() + BLOCK_SECONDS
+        while batch := queue.fill(batch):
+            # Once it has waited in vain, the program is not held up again until something moves.
+            if self._is_stuck or self._thread is None:
+                break
+            self._wake.set()
+            self._is_stuck = not self._room.wait(deadline - self._now())
+        return batch
+
+    def _is_inside(self) -> bool:
+        """Whether the caller is a thread that must not wait: it would hold up what it waits for."""
+        return self._queue.is_entered or get_ident() in _threads
+
+    def counts(self) -> Counts:
+        """Return what has become of everything that was accepted, at one moment."""
+        return self._queue.counts()
+
+    # -- from the program ------------------------------------------------------------------------
+
+    def begin_flush(self, deadline: float) -> Flush:
+        """Ask for everything accepted so far to be sent."""
+        flush = Flush(deadline)
+        if self._is_inside() or self._closed.is_set():
+            flush.finish(ok=self._closed.is_set() and not self._gave_up)
+            return flush
+        self._queue.count_down(flush)
+        self._flushes.add(flush)
+        self._work()
+        return flush
+
+    def finish_flush(self, flush: Flush) -> bool:
+        """Wait for a flush until its deadline; whether everything was sent, or refused for good."""
+        flush.done.wait(_until(flush.deadline, self._now()))
+        self._flushes.discard(flush)
+        return flush.ok
+
+    def begin_close(self, deadline: float) -> None:
+        """Stop accepting, and send what is left until the deadline."""
+        for registry in list(self._sources):
+            self.detach(registry)
+        self._queue.refuse()
+        self._close_by = deadline if self._close_by is None else min(self._close_by, deadline)
+        self._sender.backoff.hurry()
+        if not self._is_inside():
+            self._work()
+
+    def finish_close(self) -> bool:
+        """Wait for the close until its deadline; whether everything was sent, or refused for good."""
+        if self._close_by is not None and not self._is_inside():
+            self._closed.wait(_until(self._close_by, self._now()))
+            if not self._closed.is_set():  # a publisher that hangs: its thread is left behind
+                self._give_up()
+        EXIT.remove(self)
+        return self._closed.is_set() and not self._gave_up
+
+    def raise_errors(self) -> None:
+        """Raise the first error of the publisher since the last time, in strict mode."""
+        self._notices.raise_first()
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def start(self) -> bool:
+        """Start the thread if there is none; whether there is one now."""
+        if self._thread is None and not self._closed.is_set():
+            if not self._working.acquire(blocking=False):
+                return False
+            try:
+                thread = threading.Thread(
+                    target=self._run, args=(self._queue,), name=f"volnux-{self.name}", daemon=True
+                )
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # the interpreter is on its way out, or a limit is reached
+                return False
+            finally:
+                self._working.release()
+        return self._thread is not None
+
+    def _work(self) -> None:
+        """Have the thread look at once; without one, do its work here."""
+        if self.start():
+            self._wake.set()
+        elif self._working.acquire(blocking=False):
+            try:
+                with suppressed():
+                    self._work_here()
+            finally:
+                self._working.release()
+
+    def _work_here(self) -> None:
+        while (pause := self.turn()) is not None:
+            deadlines = [flush.deadline for flush in list(self._flushes)]
+            if self._close_by is not None:
+                deadlines.append(self._close_by)
+            left = max(deadlines, default=0.0) - self._now()
+            if left <= 0:
+                return
+            if pause:
+                self._wake.wait(min(pause, left))
+
+    def _run(self, queue: RecordQueue) -> None:
+        _threads.add(get_ident())
+        try:
+            with suppressed():
+                # Another queue: this process was forked from inside the publisher.
+                while self._queue is queue and (pause := self._safe_turn()) is not None:
+                    if pause:
+                        self._wake.wait(pause)
+        finally:
+            _threads.discard(get_ident())
+
+    def _safe_turn(self) -> float | None:
+        try:
+            return self.turn()
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end the thread
+            self._notices.error(error, self._registries)
+            return self._settings.interval
+
+    def turn(self) -> float | None:
+        """Do one piece of work; return the seconds until the next, or None when closed."""
+        if self._closed.is_set():
+            return None
+        self._answer_flushes()
+        wait = self._sender.backoff.remaining(self._now())
+        if self._close_by is not None and wait >= self._close_by - self._now():
+            self._give_up()  # time is over, or will be before the back end may be tried again
+        elif wait:
+            return wait
+        if not self._queue.pending:
+            self._fold_sources()
+        self._notices.drops(self._queue.counts().dropped)
+        self._attempt(self._queue)
+        if self._queue.pending or self._flushes:
+            return 0.0
+        if self._close_by is None:
+            return self._settings.interval
+        self._close_publisher()
+        return None
+
+    def _fold_sources(self) -> None:
+        for registry in list(self._sources):
+            # Not the fold that waits: who holds it may be waiting for room in this queue.
+            registry.scope.fold()
+
+    def _attempt(self, queue: RecordQueue) -> None:
+        result = self._sender.attempt(queue, self._now, self._is_over)
+        if result is None or queue is not self._queue:
+            return
+        sent, judgement = result
+        for error in (sent.error, sent.fault):
+            if error is not None:
+                self._notices.error(error, self._registries)
+        self._notices.attempt(sent, judgement)
+        if len(judgement.keep) < len(sent.verdicts) + sent.suspects:
+            self._is_stuck = False
+            self._room.set()
+
+    def _is_over(self) -> bool:
+        return self._close_by is not None and self._now() >= self._close_by
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def _answer_flushes(self) -> None:
+        for flush in list(self._flushes):
+            if not flush.remaining:
+                self._flushes.discard(flush)
+                left = flush.deadline - self._now()
+                flush.finish(ok=self._call_hook("flush", left) and not self._gave_up)
+
+    def _close_publisher(self) -> None:
+        try:
+            left = 0.0 if self._close_by is None else self._close_by - self._now()
+            self._call_hook("close", left)
+        finally:
+            self._closed.set()
+
+    def _call_hook(self, name: str, seconds: float) -> bool:
+        try:
+            return call_hook(self.publisher, name, seconds)
+        except Exception as error:  # noqa: BLE001  # a publisher's error stops nothing
+            self._notices.error(error, self._registries)
+            return False
+
+    def _give_up(self) -> None:
+        lost = self._queue.abandon()
+        if lost:
+            self._gave_up = True
+            self._notices.warn("lost", f"was too slow to close: lost {lost} records")
+        for flush in list(self._flushes):
+            flush.finish(ok=False)
+
+    # -- fork ------------------------------------------------------------------------------------
+
+    def _after_fork(self) -> None:
+        # What waits in the queue is the parent's to deliver.
+        was_closed = self._close_by is not None
+        self._start_again()
+        if was_closed:
+            self._queue.refuse()
+            self._closed.set()
+        else:
+            _forked.append(self)
+
+
+def _until(deadline: float, now: float) -> float:
+    return max(0.0, min(deadline - now, threading.TIMEOUT_MAX))
+
+
+#: Deliveries whose threads a fork has taken away.
+_forked: list[Delivery] = []
+
+
+def _start_in_child() -> None:
+    _threads.clear()
+    while _forked:
+        _forked.pop().start()
+    EXIT.arm()
+
+
+# After the hook of `threading`, which declares all threads dead that are there when it runs.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_in_child)

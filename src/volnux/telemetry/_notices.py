@@ -1,0 +1,80 @@
+"""How a delivery says that something is wrong: seldom, and without secrets."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from volnux.telemetry._sending import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from volnux.telemetry._registry import Registry
+    from volnux.telemetry._sender import Judgement
+    from volnux.telemetry._sending import Sent
+
+log = logging.getLogger("volnux.telemetry")
+
+#: Seconds between two warnings of one kind.
+QUIET_SECONDS = 60.0
+#: Errors that strict mode remembers; the first one is raised.
+KEPT_ERRORS = 100
+
+
+class Notices:
+    """Warnings in the log, at most one of a kind a minute, and error counts in health.
+
+    Args:
+        name: the publisher's.
+        strict: remember errors for `raise_first`.
+        now: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, name: str, now: Callable[[], float], *, strict: bool) -> None:
+        self._name = name
+        self._now = now
+        self._strict = strict
+        self._errors: list[BaseException] = []
+        self._warned: dict[str, float] = {}
+        self._is_failing = False
+        self._drops = 0
+
+    def warn(self, kind: str, text: str) -> None:
+        """Log a warning, unless there was one of this kind just now."""
+        now = self._now()
+        if now - self._warned.get(kind, -QUIET_SECONDS) >= QUIET_SECONDS:
+            self._warned[kind] = now
+            log.warning("publisher %s %s (see Monitor.health())", self._name, text)
+
+    def error(self, error: BaseException, registries: Iterable[Registry]) -> None:
+        """Count an error, by its type, in the health of registries."""
+        for registry in registries:
+            registry.count_error("publish", type(error).__name__)
+        if self._strict and len(self._errors) < KEPT_ERRORS:
+            self._errors.append(error)
+
+    def attempt(self, sent: Sent, judgement: Judgement) -> None:
+        """Tell of what went wrong in an attempt: of an outage once, when it begins."""
+        if sent.error is not None and not self._is_failing:
+            waits = "; records wait in its queue" if judgement.keep else ""
+            self.warn("failing", f"fails: {describe(sent.error)}{waits}")
+        self._is_failing = sent.error is not None
+        if judgement.rejected:
+            self.warn("rejected", f"rejected records: {judgement.rejected}")
+        if judgement.poison:
+            self.warn("poison", f"fails at some records; gave up on {judgement.poison}")
+
+    def drops(self, dropped: Mapping[str, int]) -> None:
+        """Tell of records that found the queue full."""
+        drops = dropped.get("queue_full", 0) + dropped.get("queue_bytes", 0)
+        if drops > self._drops:
+            self._drops = drops
+            self.warn("full", f"does not keep up: its queue is full, dropped {drops} records")
+
+    def raise_first(self) -> None:
+        """Raise the first error since the last time, if errors are remembered."""
+        if self._errors:
+            first = self._errors[0]
+            self._errors.clear()
+            raise first
