@@ -52,7 +52,8 @@ class Household:
         self.folder = folder
         self.out = out
         # Every process of the run appends whole lines to the same file.
-        self.monitor: Monitor = monitor_events([] if out is None else [JSONLinesPublisher(out)])
+        publishers = [] if out is None else [JSONLinesPublisher(out)]
+        self.monitor: Monitor = monitor_events(publishers, when_full="block")
         self.registry: Registry = current_registry()
         self._finish: Callable[[], None] = self.save if finish is None else finish
         self._pid = os.getpid()
@@ -94,7 +95,7 @@ class Household:
     def save(self) -> None:
         """Leave what this process has recorded in the folder. Never raises."""
         try:
-            self.monitor.flush(PATIENCE)
+            self.monitor.flush(timeout=PATIENCE)
             self._mark.save({"processes": 1, "unreported": 0, "registry": self.registry.export()})
         except Exception:  # noqa: BLE001, S110  # the folder is gone with the run: nobody is asking
             pass
