@@ -68,7 +68,7 @@ def as_text(value: object, limit: int) -> str:
     """Return an exact `str`, of `limit` characters at most, whatever the value's class overrides."""
     kind = type(value)
     if kind is str:
-        return value[:limit]  # type: ignore[index]
+        return value[:limit]  # type: ignore[index,no-any-return]
     if issubclass(kind, str):
         return str.__str__(value)[:limit]
     try:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 _CONTAINERS: Final = (dict, list, tuple, set, frozenset, MAPPING_PROXY)
+_NO_STR: Final[object] = object.__str__
+_NO_REPR: Final[object] = object.__repr__
 _SCALARS: Final = (bool, int, float)
 
 
@@ -124,10 +126,10 @@ class Walk:
             if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
                 item = value.item()
                 return self.plain(item if type(item) in _SCALARS else str(item))
-            has_text = kind.__str__ is not object.__str__
-            if not has_text and kind.__repr__ is object.__repr__:
+            speaks = getattr(kind, "__str__") is not _NO_STR  # noqa: B009  # mypy knows better
+            if not speaks and getattr(kind, "__repr__") is _NO_REPR:  # noqa: B009  # likewise
                 return f"<{type_name(value)}>"
-            said = as_text(value, self._rule.max_text * 4) if has_text else repr(value)
+            said = as_text(value, self._rule.max_text * 4) if speaks else repr(value)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001  # whatever the value raises, its program must not see it

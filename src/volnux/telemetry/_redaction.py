@@ -36,6 +36,7 @@ _LONGEST_LINE: Final = 64
 _LONGEST_KEY: Final = 64
 _KEPT_VERDICTS: Final = 2048
 _CUT: Final = "…[cut]"
+_PASSES: Final = 4
 
 
 class Redactor:
@@ -236,16 +237,27 @@ class Redactor:
         whole = len(text) < limit * 4
         if not whole:
             text = without_torn_end(text)
+        marked = whole and text.endswith(_CUT)
+        if marked:
+            text = text[: -len(_CUT)]
         text = self._hide(text)
         if not text.isprintable():
             # Escapes change what stands around a secret, and so what is found: look before and after.
             text = self._hide(printable(text.replace("\r\n", "\n"), LINES))
-        if whole and len(text) <= limit:
-            return text
+        if whole and len(text) + marked * len(_CUT) <= limit:
+            return text + _CUT if marked else text
         cut("text")
-        room = limit - len(_CUT)
-        # Once more, since the cut may have torn a replacement: a second pass then changes nothing.
-        return self._hide(self._without_torn_mask(text[:room]))[:room] + _CUT
+        return self._stable(text, limit - len(_CUT)) + _CUT
+
+    def _stable(self, text: str, room: int) -> str:
+        """Cut a text so that hiding secrets again would change nothing, whatever the cut tore."""
+        text = text[:room]
+        for _ in range(_PASSES):
+            again = self._hide(self._without_torn_mask(text))[:room]
+            if again == text:
+                break
+            text = again
+        return text
 
     def _without_torn_mask(self, text: str) -> str:
         mask = self.replacement
@@ -257,9 +269,13 @@ class Redactor:
     def _hide(self, text: str) -> str:
         if not self.enabled:
             return text
-        text = hide(text, self.replacement, self.is_secret, self._hints)
-        for pattern in self._patterns:
-            text = pattern.sub(lambda _: self.replacement, text)
+        for _ in range(_PASSES):  # hiding one secret may lay open where another begins
+            found = hide(text, self.replacement, self.is_secret, self._hints)
+            for pattern in self._patterns:
+                found = pattern.sub(lambda _: self.replacement, found)
+            if found == text:
+                break
+            text = found
         return text
 
 
@@ -275,7 +291,7 @@ def _safely(make: Callable[[object], T], what: str, value: object) -> T | str:
 
 def _rebuild(  # noqa: PLR0917  # what __reduce__ hands over comes by position
     keys: tuple[str, ...], patterns: tuple[re.Pattern[str], ...], allow: tuple[str, ...], replacement: str,
-    max_name: int, max_text: int, max_items: int, max_depth: int, max_attributes: int, enabled: bool,
+    max_name: int, max_text: int, max_items: int, max_depth: int, max_attributes: int, enabled: bool,  # noqa: FBT001
 ) -> Redactor:  # fmt: skip
     return Redactor(
         keys, patterns, allow, replacement, max_name=max_name, max_text=max_text, max_items=max_items,
