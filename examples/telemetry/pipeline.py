@@ -27,8 +27,7 @@ import sys
 import sysconfig
 import time
 import urllib.parse
-import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from _client import CountedConnection
 from _results import Progress, print_results
 from _server import Traffic, serve
+from _workers import worker_processes
 
 from volnux.telemetry import (
     get_event_stats,
@@ -94,16 +94,14 @@ def fetch(port: int, path: str) -> bytes:
     The loop is our own, so it tells telemetry that an attempt failed and how long it will wait: the
     time spent working and the time spent waiting are then two numbers.
     """
-    for attempt in itertools.count(1):
+    for attempt in range(1, ATTEMPTS):
         try:
             return download(port, path)
         except TRANSIENT as error:
-            if attempt == ATTEMPTS:
-                raise
             delay = random.uniform(0.5, 1.0) * 0.05 * 2**attempt
             record_retry(error, delay)
             time.sleep(delay)
-    raise AssertionError  # a type checker cannot know that `count` never ends
+    return download(port, path)
 
 
 def download(port: int, path: str) -> bytes:
@@ -184,36 +182,6 @@ def statements(node: ast.AST, scope: str = "") -> Iterator[tuple[str, ast.AST]]:
             yield from statements(child, inner)
 
 
-def prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, which ends the pool; and old-style string escapes to their owners."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-
-
-@contextlib.contextmanager
-def worker_processes(jobs: int, start_method: str | None) -> Iterator[Executor]:
-    """Start the workers now, while this process has one thread: `fork` is safe only then."""
-    context = multiprocessing.get_context(start_method)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare_worker) as pool:
-        # Held back until they run: a worker interrupted while it starts would print a traceback.
-        with interrupts_held():
-            list(pool.map(abs, range(jobs)))
-        yield pool
-
-
-@contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let a Ctrl-C that comes within the block take effect at its end."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 # -- Stage 4: load it into SQLite -------------------------------------------------------------
 
 SCHEMA = """
@@ -279,12 +247,20 @@ class Job(NamedTuple):
     failures: list[tuple[str, Exception]]
 
 
+# What a file can do to its stages. Anything else is an error of this program, and ends it.
+FAILURES = (
+    *(OSError, http.client.HTTPException),  # it cannot be had
+    *(SyntaxError, ValueError, RecursionError, MemoryError),  # it cannot be read
+)
+
+
 @traced_event("index")
 async def index_all(job: Job, root: Path, limit: int | None) -> None:
     """Take the files through the pipeline, a few at once."""
     if sys.version_info < (3, 11) and (task := asyncio.current_task()):
         # Later asyncios do so themselves: Ctrl-C cancels this task, wherever the loop is just now.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     # Closed early if there is a limit, which is no failure of the generator.
     with contextlib.closing(discover(root)) as discovered:
         files = itertools.islice(discovered, limit)
@@ -296,7 +272,7 @@ async def index_each(job: Job, files: Iterator[str]) -> None:
     for path in files:
         try:
             await index_file(job, path)
-        except (OSError, http.client.HTTPException, SyntaxError, ValueError) as error:
+        except FAILURES as error:
             job.failures.append((path, error))
         job.progress.step()
 
