@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from volnux.telemetry import capture
+from volnux.telemetry.testing import FakeClock
 
 # CI repeats the same examples on every run; a developer's machine looks for new ones.
 settings.register_profile(
@@ -16,3 +20,16 @@ settings.register_profile(
 )
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture
+def clock():
+    """Time that passes only when a test says so."""
+    return FakeClock(start=1_700_000_000.0)
+
+
+@pytest.fixture
+def registry(clock):
+    """What the test records, on that clock; an error inside volnux fails the test."""
+    with capture(isolated=True, clock=clock, strict=True) as registry:
+        yield registry

@@ -106,7 +106,7 @@ class TracedEvent:
     One instance may be entered by several threads and tasks at once, and by itself again.
     """
 
-    __slots__ = ("_attributes", "_name", "_open", "_site")
+    __slots__ = ("_attributes", "_name", "_off", "_open", "_site")
 
     def __init__(self, name: str | None, attributes: Mapping[str, Any] | None) -> None:
         if name is not None and not name.strip():
@@ -116,6 +116,8 @@ class TracedEvent:
         self._site: EventSite | None = None
         # By identity, for an exit that does not find its entry current.
         self._open: dict[int, Raw] = {}
+        # The threads of entries that are not recorded, whose exits must end nobody else's event.
+        self._off: list[int] = []
 
     def __repr__(self) -> str:
         return f"traced_event({self._name!r})"
@@ -139,6 +141,7 @@ class TracedEvent:
         parent = get_current()
         scope = parent[1]
         if not SWITCH.on or scope is None:
+            self._off.append(get_ident())
             return _OFF
         event = [site, scope, parent, scope.now(), get_ident(), None, None, False, None]
         self._open[id(event)] = event
@@ -165,12 +168,22 @@ class TracedEvent:
     def _leave(self, current: Raw) -> Raw | None:
         """Return the entry that this exit belongs to: the current one if it is ours."""
         event = self._open.pop(id(current), None)
-        if event is not None:
-            return event
-        try:
-            return self._open.popitem()[1]
-        except KeyError:  # entered while telemetry was off
+        return self._leave_astray(current) if event is None else event
+
+    def _leave_astray(self, current: Raw) -> Raw | None:
+        """Return the likeliest entry if it is not the current one; None for an unrecorded one."""
+        thread = get_ident()
+        if thread in self._off:
+            self._off.remove(thread)
             return None
+        while current.__class__ is list:  # something inside was left open
+            current = current[6] if current[0] is None else current[2]
+            if id(current) in self._open:
+                return self._open.pop(id(current), None)
+        # In a foreign context, as when a generator is closed there.
+        opened = list(self._open.values())
+        opened.sort(key=lambda event: event[4] == thread)
+        return self._open.pop(id(opened[-1]), None) if opened else None
 
     async def __aenter__(self) -> Event:
         return self.__enter__()
