@@ -100,6 +100,39 @@ def test_no_file_is_in_a_cycle():
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def known_to(file: str) -> set[str]:
+    """Every file that a file imports, itself or through others."""
+    found, waiting = set(), [file]
+    while waiting:
+        new = IMPORTS[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+TELLING = {"telemetry/_monitor.py", "telemetry/_delivery.py", "telemetry/_queue.py"}
+BACK_ENDS = {file for file in FILES if fnmatchcase(file, "telemetry/publishers/*")}
+
+
+@pytest.mark.parametrize("file", ["_events.py", "_network.py", "_registry.py", "queries.py"])
+def test_data_flows_one_way(file):
+    """Instruments and the registry do not know who is told: neither delivery nor back ends."""
+    assert known_to(f"telemetry/{file}") & (TELLING | BACK_ENDS) == set()
+
+
+@pytest.mark.parametrize("file", sorted(BACK_ENDS))
+def test_a_back_end_knows_records_only(file):
+    """It sees neither the registry nor the queue."""
+    assert known_to(file) & (TELLING | {"telemetry/_registry.py", "telemetry/_scope.py"}) == set()
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("cli/")])
+def test_the_command_line_stands_on_the_public_api(file):
+    """As any user does."""
+    inside = {other for other in IMPORTS[file] if other.startswith("telemetry/")}
+    assert inside <= {"telemetry/__init__.py"}
+
+
 def test_files_stay_small():
     """A file past 350 lines stands in the list of larger ones with its own limit and its reason."""
     lengths = {file: len(path.read_text("utf-8").splitlines()) for file, path in FILES.items()}
