@@ -101,8 +101,8 @@ class Event:
             note_in(raw, "retry", "after the end of the event")
             return
         try:
-            wait = max(0, round((delay or 0.0) * 1e9))
-        except (TypeError, ValueError, OverflowError) as mishap:
+            wait = 0 if delay is None else max(0, round(float(delay) * 1e9))
+        except Exception as mishap:  # noqa: BLE001  # whatever was given, it must not hurt
             wait = 0
             note_in(raw, "retry", "delay is no number", mishap)
         extra = extra_of(raw)

@@ -194,12 +194,14 @@ def _attempts(raw: Raw, fields: dict[str, Any], now: int | None) -> tuple[Attemp
     if extra is not None and extra.retries:
         number += extra.retry_count - len(extra.retries)
         begun = begun if extra.resumed is None else extra.resumed
-        for stopped, kind, error, delay in tuple(extra.retries):
-            # An event that ends while it waits has waited no longer than that.
-            waited = min(delay, end - stopped)
+        retries = tuple(extra.retries)
+        stops = (*(retry[0] for retry in retries[1:]), end)
+        for (stopped, kind, error, delay), limit in zip(retries, stops, strict=True):
+            # A wait that was cut short was no longer than what came next left of it.
+            waited = max(0, min(delay, limit - stopped))
             failed = (Status.FAILED, kind, error)
             attempts.append(_attempt(number, failed, stopped - begun, waited))
-            begun = stopped + delay
+            begun = stopped + waited
             number += 1
     outcome = (fields["status"], fields["error_type"], fields["error"])
     attempts.append(_attempt(number, outcome, end - begun, 0))
