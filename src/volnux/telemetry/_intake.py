@@ -135,7 +135,8 @@ class Intake:
                     continue
                 end = raw[5]
             parent = raw[2]
-            if parent.__class__ is list:
+            # Only the identifier stays, or a chain of parents would; roots live on anyway.
+            if parent.__class__ is list and parent[0] is not None:
                 number = parent[8]
                 raw[2] = identify(parent) if number is None else number
             groups[raw[0]](end - raw[3])

@@ -50,7 +50,8 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
         try:
             set_(event)
             scope.append(event)
-            result = function(*args, **kwargs)
+            # An empty dict costs as much to pass on as a full one.
+            result = function(*args, **kwargs) if kwargs else function(*args)  # type: ignore[call-arg]
         except BaseException as error:
             end = scope.now()
             set_(parent)
@@ -94,7 +95,7 @@ def trace_coroutine(
         try:
             set_(event)
             scope.append(event)
-            result = await function(*args, **kwargs)
+            result = await (function(*args, **kwargs) if kwargs else function(*args))  # type: ignore[call-arg]
         except BaseException as error:
             end = scope.now()
             # Closed from another context, there is nothing of ours to restore.
