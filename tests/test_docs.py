@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import os
 import re
 import subprocess
@@ -140,6 +141,13 @@ def test_every_setting_of_the_environment_is_in_the_table():
     }
     table = (ROOT / "docs/settings.md").read_text("utf-8")
     assert set(re.findall(r"^\| `(VOLNUX_[A-Z_]+)` \|", table, re.MULTILINE)) == read
+
+
+def test_every_argument_of_monitor_events_is_in_the_table():
+    """The settings of docs/publishing.md are those of the function, in its order."""
+    table = (ROOT / "docs/publishing.md").read_text("utf-8").partition("## Settings")[2]
+    parameters = inspect.signature(volnux.telemetry.monitor_events).parameters
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(parameters)
 
 
 def required() -> list[str]:
