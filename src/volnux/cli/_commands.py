@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from enum import Enum
@@ -46,8 +47,16 @@ app = typer.Typer(
 )
 
 
+class _ReportCommand(TyperCommand):
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return ["[OPTIONS]", "FILE..."]
+
+
 class _RunCommand(TyperCommand):
     """A command whose options end at the program, as those of `python` do."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return ["[OPTIONS]", "SCRIPT|-m MODULE", "[ARGS]..."]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what comes before the program."""
@@ -66,16 +75,24 @@ class _RunCommand(TyperCommand):
             word = args[place]
             if not word.startswith("-") or word in {"-", "--"}:
                 break
-            if word.startswith("-m"):
+            if word.startswith("-m") and len(args) > place + (word == "-m"):
                 end = place + 1 + (word == "-m")
                 return [*args[:end], "--", *args[end:]]
             place += 1 + (word in takes_value)
         return args
 
 
+def _finite(seconds: float) -> float:
+    if not math.isfinite(seconds):
+        raise typer.BadParameter(f"{seconds} is not a number of seconds")
+    return seconds
+
+
 _Slow = Annotated[
     float,
-    typer.Option("--slow", metavar="SECONDS", min=0.0, help="What lasts longer is slow."),
+    typer.Option(
+        "--slow", metavar="SECONDS", min=0.0, callback=_finite, help="What lasts longer is slow."
+    ),
 ]
 _Format = Annotated[Format, typer.Option("--format", help="How the report is written.")]
 
@@ -84,17 +101,12 @@ _Format = Annotated[Format, typer.Option("--format", help="How the report is wri
     "run",
     cls=_RunCommand,
     context_settings={"allow_interspersed_args": False},
-    options_metavar="[OPTIONS]",
 )
 def run(
     *,
     program: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SCRIPT|-m MODULE [ARGS]...",
-            help="The program and its arguments, as for python; `-` reads it from standard input.",
-            show_default=False,
-        ),
+        typer.Argument(hidden=True),
     ] = None,
     module: Annotated[
         str | None,
@@ -111,7 +123,11 @@ def run(
     format: _Format = Format.term,
     slow: _Slow = 1.0,
 ) -> None:
-    """Run a program as python would, with telemetry on, and report."""
+    """Run a program as python would, with telemetry on, and report.
+
+    The program is a script, a folder or zip file with a __main__.py, a module, or, for -, what
+    comes from standard input. All that follows it is its own.
+    """
     words = list(program or ())
     if module is None:
         if not words:
@@ -128,14 +144,12 @@ def run(
     _chosen.append(Run(target, tuple(words), module is not None, out, slow, render))
 
 
-@app.command("report", no_args_is_help=True)
+@app.command("report", cls=_ReportCommand, no_args_is_help=True)
 def report(
     *,
     files: Annotated[
         list[str],
-        typer.Argument(
-            metavar="FILE...", help="JSON lines, also as .gz; `-` reads standard input."
-        ),
+        typer.Argument(metavar="FILE", hidden=True),
     ],
     format: _Format = Format.term,
     slow: _Slow = 1.0,
@@ -152,7 +166,10 @@ def report(
         typer.Option("--output", "-o", metavar="FILE", help="Write the report to FILE."),
     ] = None,
 ) -> None:
-    """Report on JSON lines that one or many processes have written."""
+    """Report on JSON lines that one or many processes have written.
+
+    Files may be compressed by gzip; - reads standard input.
+    """
     _chosen.append(Reporting(tuple(files), RENDERERS[format], slow, name, top, output))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, TracebackType
 
+_HERE = os.path.dirname(__file__)
 # The module that was `__main__` before the program's. Its functions are still running.
 _before: list[ModuleType] = []
 
@@ -57,7 +58,8 @@ def _run_path(path: str, args: Sequence[str]) -> None:
         main = _new_main(__file__="<stdin>", __cached__=None)
         exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), vars(main))  # noqa: S102
         return
-    full = os.path.abspath(path)
+    # Not normalised: Python does not either.
+    full = os.path.join(_working_directory(), path)
     if pkgutil.get_importer(full) is not None:
         # Python puts a directory or zip file first even where it leaves out the script's folder.
         _replace_first_path(full, forced=True)
@@ -112,11 +114,9 @@ def _working_directory() -> str:
 
 
 def _show_without_us(error: BaseException) -> None:
-    """Have the interpreter show this error, should it get there, from the program's frames on."""
-    shown = error.__traceback__
-    while shown is not None and shown.tb_frame.f_code.co_filename == __file__:
-        shown = shown.tb_next
+    """Have the interpreter show this error, should it get there, without our frames."""
     hook = sys.excepthook
+    shown = _without_us(error.__traceback__)
 
     def show(kind: type[BaseException], value: BaseException, tb: TracebackType | None) -> None:
         sys.excepthook = hook
@@ -125,6 +125,22 @@ def _show_without_us(error: BaseException) -> None:
         hook(kind, value, tb)
 
     sys.excepthook = show
+
+
+def _without_us(tb: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without our frames: those above the program's, and wrappers below."""
+    while tb is not None and _is_ours(tb):
+        tb = tb.tb_next
+    here = tb
+    while here is not None:
+        while here.tb_next is not None and _is_ours(here.tb_next):
+            here.tb_next = here.tb_next.tb_next
+        here = here.tb_next
+    return tb
+
+
+def _is_ours(tb: TracebackType) -> bool:
+    return os.path.dirname(tb.tb_frame.f_code.co_filename) == _HERE
 
 
 def cannot_open(path: str) -> str | None:

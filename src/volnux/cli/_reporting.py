@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from volnux.cli._load import load
 from volnux.cli._report import Source, build
 from volnux.cli._text import visible
@@ -110,6 +107,9 @@ def _progress(files: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty() or total < LONG:
         yield lambda _: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("reading"),
         BarColumn(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from volnux.cli import _text
@@ -29,7 +30,9 @@ def summary(report: Report) -> list[str]:
     source = report.source
     if not source.records:
         lines = ["nothing was recorded"]
-        if source.program is not None:
+        if os.environ.get("VOLNUX_TELEMETRY"):
+            lines.append(f"VOLNUX_TELEMETRY is {_text.visible(os.environ['VOLNUX_TELEMETRY'])}")
+        elif source.program is not None:
             lines.append(
                 "mark steps with @traced_event and exchanges with `with network_op(host, port)`"
             )
