@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 7
 WARM_UP = 2_000
+SCALES = {"error": 0.2, "attributes": 0.2}
+"""Cases that take long whoever runs them."""
 
 
 class Worker:
@@ -121,7 +123,7 @@ def interleaved(
         for _ in range(rounds):
             for step in steps:
                 for worker in workers:
-                    n = max(WARM_UP, int(calls * worker.contender.scale))
+                    n = max(WARM_UP, int(calls * worker.contender.scale * SCALES.get(step.case, 1)))
                     answer = _turn(worker, step, n)
                     if answer:
                         figures.note(worker.contender.name, step.row, n, answer)

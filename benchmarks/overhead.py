@@ -44,7 +44,7 @@ ROWS = (
     Row("with", "with traced_event(...), off", None, None, "volnux_off"),
     Row("network", "with network_op(...), off", None, None, "volnux_off"),
 )
-CASES = {row.case: f"wall:{row.case}" for row in ROWS}
+CASES = {row.case: f"processor:{row.case}" for row in ROWS}
 PEER_CASES = (
     "call",
     "nested",
@@ -83,8 +83,9 @@ def measure(
     return Result(
         "overhead",
         "Cost of a step",
-        f"Nanoseconds and multiples of the floor; {calls:,} calls a round (fewer for slow peers), least of {rounds} "
-        "interleaved rounds, garbage collector on. Folding, collecting or flushing is inside the timed section.",
+        f"Processor nanoseconds, all threads of the process, and multiples of the floor; {calls:,} calls a round (fewer "
+        f"for slow peers and slow rows), least of {rounds} interleaved rounds, garbage collector on. Folding, collecting "
+        "or flushing is inside the timed section.",
         rows,
         ["x floor", "volnux", *(CONTENDERS[name].title for name in peers)],
         [_beside(figures, case, peers) for case in PEER_CASES],

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class Discard(SpanExporter):
     """The cheapest back end there can be."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002  # the name is OpenTelemetry's
+    def export(
+        self, spans: Sequence[ReadableSpan]
+    ) -> SpanExportResult:  # the name is OpenTelemetry's
         """Accept the batch."""
         return SpanExportResult.SUCCESS
 
