@@ -188,7 +188,9 @@ class Delivery:
 
     def start(self) -> bool:
         """Start the thread if there is none; whether there is one now."""
-        if self._thread is None and not self._closed.is_set():
+        if self._closed.is_set():
+            return False
+        if self._thread is None:
             if not self._working.acquire(blocking=False):
                 return False
             try:

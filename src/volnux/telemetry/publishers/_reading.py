@@ -117,7 +117,7 @@ def parse_line(line: bytes) -> Record:
     except RecursionError:
         raise ValueError("not a record: nested too deeply") from None
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind not in {"event", "network"}:
+    if kind not in ("event", "network"):  # a set would want it hashable
         raise ValueError("not a record: no kind of event or network")
     try:
         return (EventMetrics if kind == "event" else NetworkMetrics).from_dict(data)
@@ -130,4 +130,6 @@ def _is_torn(error: json.JSONDecodeError) -> bool:
     text = error.doc.rstrip()
     if not text.startswith("{"):
         return False
-    return error.msg.startswith("Unterminated string") or error.pos >= len(text) - CUT
+    if error.msg.startswith("Unterminated string"):
+        return True
+    return error.pos >= len(text) - (0 if text.endswith("}") else CUT)
