@@ -31,6 +31,21 @@ class Table:
     rows: tuple[Row, ...]
     remark: str = ""
 
+    def texts(self) -> list[tuple[str, ...]]:
+        """Return the heads and the rows."""
+        return [self.heads, *(row.cells for row in self.rows)]
+
+    def without(self, head: str) -> Table:
+        """Return the table without the column of this head."""
+        kept = [place for place, one in enumerate(self.heads) if one != head]
+        rows = (
+            Row(tuple(row.cells[n] for n in kept), tuple(row.bad[n] for n in kept))
+            for row in self.rows
+        )
+        heads = tuple(self.heads[n] for n in kept)
+        remark = self.remark if head != "share" else ""
+        return Table(self.title, heads, tuple(rows), remark)
+
 
 @dataclass(frozen=True)
 class _Column:

@@ -48,14 +48,14 @@ app = typer.Typer(
 
 
 class _ReportCommand(TyperCommand):
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", "FILE..."]
 
 
 class _RunCommand(TyperCommand):
     """A command whose options end at the program, as those of `python` do."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", "SCRIPT|-m MODULE", "[ARGS]..."]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from volnux.cli import _text
 from volnux.cli._columns import event_table, network_table, retry_table
-from volnux.cli._sentences import above, facts, headline, health_lines, summary
+from volnux.cli._sentences import above, facts, headline, health_lines, more, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +78,8 @@ def _branch(node: Node, indent: str) -> Iterator[str]:
         yield f"{indent}  {_escaped(_text.visible(node.error))}"
     for child in node.children:
         yield from _branch(child, indent + "  ")
-    if node.more:
-        yield f"{indent}  - … {_text.count(node.more)} more"
+    if more(node):
+        yield f"{indent}  - {more(node)}"
 
 
 def _escaped(text: str) -> str:

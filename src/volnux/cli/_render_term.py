@@ -11,7 +11,7 @@ from rich.text import Text
 
 from volnux.cli import _text
 from volnux.cli._columns import event_table, network_table, retry_table
-from volnux.cli._sentences import above, facts, headline, health_lines, summary
+from volnux.cli._sentences import above, facts, headline, health_lines, more, summary
 from volnux.telemetry import Status
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Narrower than this, numbers would no longer fit.
 NARROWEST: Final = 60
+#: Columns that are left out where there is no room, in this order.
+_SPARE: Final = ("p90", "share", "p50", "cancelled")
 _ASCII: Final = str.maketrans({
     "µ": "u", "·": "-", "…": "~", "→": ">", "│": "|", "├": "|", "└": "`", "─": "-", "✗": "!",
 })  # fmt: skip
@@ -35,11 +37,17 @@ def render(report: Report, stream: TextIO) -> None:
     _Page(stream).report(report)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller: rich would end the process."""
+        raise BrokenPipeError
+
+
 class _Page:
     """Lines of text that fit the width of a stream."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._console = Console(
+        self._console = _Console(
             file=stream, highlight=False, emoji=False, markup=False, soft_wrap=True
         )
         self.width = max(NARROWEST, _columns() or self._console.width)
@@ -87,11 +95,8 @@ class _Page:
         """Write a section of numbers; a name too long for its column has a line for itself."""
         if not table.rows:
             return
-        cells = [row.cells for row in table.rows]
-        widths = [
-            max(cell_len(row[place]) for row in (table.heads, *cells))
-            for place in range(len(table.heads))
-        ]
+        table = self._fitting(table)
+        widths = [max(map(cell_len, texts)) for texts in zip(*table.texts(), strict=True)]
         gap, room = self._gap(table, widths)
         longest = max(cell_len(row.cells[0]) for row in table.rows)
         widths[0] = min(max(longest, len(table.title)), max(room, len(table.title)))
@@ -104,6 +109,15 @@ class _Page:
             self._row(row.cells, widths, gap, styles, indent="  ")
         if table.remark:
             self.line(Text("  " + table.remark, "dim"))
+
+    def _fitting(self, table: Table) -> Table:
+        """Return the table without what can be spared, as far as the width asks for it."""
+        for head in _SPARE:
+            widths = [max(map(cell_len, texts)) for texts in zip(*table.texts(), strict=True)]
+            if len(table.title) + 2 + sum(widths[1:]) + len(widths) - 1 <= self.width:
+                break
+            table = table.without(head)
+        return table
 
     def _gap(self, table: Table, widths: Sequence[int]) -> tuple[int, int]:
         """Return the space between columns and the room for names: wide, unless names need it."""
@@ -182,14 +196,14 @@ class _Page:
             self._error(node, below)
         last = len(node.children) - 1
         for place, child in enumerate(node.children):
-            end = place == last and not node.more
+            end = place == last and not more(node)
             corner, bar = ("└─ ", "   ") if end else ("├─ ", "│  ")
             self._branch(child, below + corner, below + bar, errors=errors)
-        if node.more:
-            self.line(Text(f"{'':>11}{below}└─ … {_text.count(node.more)} more", "dim"))
+        if more(node):
+            self.line(Text(f"{'':>11}{below}└─ {more(node)}", "dim"))
 
     def _error(self, node: Node, below: str) -> None:
-        bar = "│  " if node.children or node.more else "   "
+        bar = "│  " if node.children or more(node) else "   "
         lead = f"{'':>11}{below}{bar}"
         room = max(20, self.width - len(lead))
         text = Text(_text.visible(node.error or ""), "red")

@@ -48,13 +48,12 @@ def summary(report: Report) -> list[str]:
         parts.append(
             f"of {_text.some(source.records, 'record')}, matching {_text.visible(report.name)}"
         )
+    when = [f"{_text.seconds(source.wall)} in all"]
     if source.processes > 1:
-        parts.append(_text.some(source.processes, "process", "processes"))
-    parts.append(f"{_text.seconds(source.wall)} in all")
-    lines = [" · ".join(parts)]
+        when.insert(0, _text.some(source.processes, "process", "processes"))
     if source.start is not None and source.end is not None:
-        lines.append(_text.span(source.start, source.end))
-    return lines
+        when.append(_text.span(source.start, source.end))
+    return [" · ".join(parts), " · ".join(when)]
 
 
 def _some_failed(number: int, noun: str, failed: int) -> str:
@@ -75,6 +74,11 @@ def facts(node: Node) -> Iterator[tuple[str, bool]]:
         yield f"{_text.size(node.sent)} sent, {_text.size(node.received)} received", False
     for key, value in node.attributes.items():
         yield f"{_text.visible(key)}={_text.value(value)}", False
+
+
+def more(node: Node) -> str:
+    """Return how much is left out in a record that matters, or nothing."""
+    return f"… {_text.count(node.more)} more" if node.more and node.matters else ""
 
 
 def above(node: Node) -> str:
