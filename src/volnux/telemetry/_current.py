@@ -69,7 +69,8 @@ class Event:
 
         Bounded in size and number, and redacted; anything else is turned into text.
         """
-        self.set_attributes({key: value})
+        # Whatever is given for a key, its hash must not hurt.
+        self.set_attributes({key if type(key) is str else redactor().name(key): value})
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Say several things about this event; see `set_attribute`."""

@@ -30,7 +30,10 @@ _watched: set[ref[Any]] = set()
 def is_deferred(result: object) -> bool:
     """Return whether a result still has to run."""
     kind = type(result)
-    return kind is GeneratorType or kind is AsyncGeneratorType or hasattr(kind, "__await__")
+    try:
+        return kind is GeneratorType or kind is AsyncGeneratorType or hasattr(kind, "__await__")
+    except Exception:  # noqa: BLE001  # a metaclass that raises: its objects are results like any
+        return False
 
 
 def defer(event: Raw, parent: Raw, result: Any) -> Any:

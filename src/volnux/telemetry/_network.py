@@ -142,6 +142,7 @@ class NetworkOp:
             note_in(raw, "network", "changed after its end")
             return
         extra, rule = op_extra_of(raw), redactor()
+        key = key if type(key) is str else rule.name(key)
         attributes = {**(extra.attributes or {}), **rule.attributes({key: value})}
         if len(attributes) > rule.max_attributes:
             attributes = rule.attributes(attributes)

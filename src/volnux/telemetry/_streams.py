@@ -59,11 +59,12 @@ class Steps:
     def quit(self, error: BaseException, *, closing: bool) -> None:
         """Come out of the producer for the last time, with what it raised."""
         self.active += self.now() - self.begun
-        closed = isinstance(error, GeneratorExit)
+        # Asked of the class: an exception's own `__class__` may raise.
+        closed = issubclass(type(error), GeneratorExit)
         # An async step that is abandoned at an await may be closed from another context.
         if closing or not closed:
             set_current(self.outside)
-        returned = isinstance(error, (StopIteration, StopAsyncIteration))
+        returned = issubclass(type(error), (StopIteration, StopAsyncIteration))
         # Closing early is no failure.
         self.finish(None if returned or (closing and closed) else error)
 
@@ -126,7 +127,7 @@ def trace_generator(
                 value = yield item
             except BaseException as error:  # noqa: BLE001  # handed to the producer
                 thrown = error
-                closing = isinstance(error, GeneratorExit)
+                closing = issubclass(type(error), GeneratorExit)
             item = None
 
     return traced
@@ -159,7 +160,7 @@ def trace_async_generator(
                 thrown = value = None
                 if steps is not None:
                     steps.quit(error, closing=closing)
-                if isinstance(error, StopAsyncIteration):
+                if issubclass(type(error), StopAsyncIteration):
                     return
                 raise
             if steps is not None:
@@ -169,7 +170,7 @@ def trace_async_generator(
                 value = yield item
             except BaseException as error:  # noqa: BLE001  # handed to the producer
                 thrown = error
-                closing = isinstance(error, GeneratorExit)
+                closing = issubclass(type(error), GeneratorExit)
             item = None
 
     return traced
