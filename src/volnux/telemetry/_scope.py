@@ -7,6 +7,7 @@ from contextvars import ContextVar, copy_context
 
 from volnux.telemetry._clock import Clock
 from volnux.telemetry._fork import on_fork
+from volnux.telemetry._ids import IDS
 from volnux.telemetry._raw import identify
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._sites import redactor
@@ -38,14 +39,16 @@ class Switch:
 
     def add(self) -> None:
         """Switch on until the matching `remove`. `VOLNUX_TELEMETRY=off` wins."""
-        self.users += 1
-        self.used = True
-        self.on = not is_disabled()
+        with IDS.lock:
+            self.users += 1
+            self.used = True
+            self.on = not is_disabled()
 
     def remove(self) -> None:
         """Take one `add` back."""
-        self.users -= 1
-        self.on = self.users > 0 and not is_disabled()
+        with IDS.lock:
+            self.users -= 1
+            self.on = self.users > 0 and not is_disabled()
 
 
 def is_disabled() -> bool:
@@ -73,6 +76,8 @@ PROCESS_ROOT = root(None)
 CURRENT: ContextVar[Raw] = ContextVar("volnux_current", default=PROCESS_ROOT)
 _default: list[Registry] = []
 _process_users = [0]
+#: Roots of pipelines that were entered while the process did not record: they follow its switch.
+_waiting: dict[int, Raw] = {}
 
 
 def default_registry() -> Registry:
@@ -94,18 +99,24 @@ def current_registry() -> Registry:
 def switch_on(registry: Registry | None = None) -> Registry:
     """Record in the whole process, into its registry or this one, until `switch_off`."""
     chosen = registry or (PROCESS_ROOT[1].registries[0] if PROCESS_ROOT[1] else default_registry())
-    _default[:] = [chosen]
-    PROCESS_ROOT[1] = chosen.scope
-    _process_users[0] += 1
+    with IDS.lock:
+        _default[:] = [chosen]
+        PROCESS_ROOT[1] = chosen.scope
+        for raw in _waiting.values():
+            name, attributes = raw[3]
+            raw[1] = chosen.scope.derive(pipeline=name, attributes=attributes)
+        _process_users[0] += 1
     SWITCH.add()
     return chosen
 
 
 def switch_off() -> None:
     """Take one `switch_on` back."""
-    _process_users[0] -= 1
-    if _process_users[0] == 0:
-        PROCESS_ROOT[1] = None
+    with IDS.lock:
+        _process_users[0] -= 1
+        if _process_users[0] == 0:
+            for raw in (PROCESS_ROOT, *_waiting.values()):
+                raw[1] = None
     SWITCH.remove()
 
 
@@ -144,19 +155,30 @@ def enclosing_id(raw: Raw) -> int | str:
 
 
 class _Scoped:
-    """Makes something current in a with-block, and puts back what was, in any context."""
+    """Makes something current in a with-block, and puts back what was, in any context.
 
-    __slots__ = ("_after", "_before")
+    One object may be entered by several threads and tasks at once, and by itself again.
+    """
+
+    __slots__ = ("_entered",)
+
+    def __init__(self) -> None:
+        # What was made current, and what was current before, by the identity of the former.
+        self._entered: dict[int, tuple[Raw, Raw]] = {}
 
     def _set(self, raw: Raw) -> None:
-        self._before = CURRENT.get()
-        self._after = raw
+        self._entered[id(raw)] = raw, CURRENT.get()
         CURRENT.set(raw)
 
-    def _unset(self) -> None:
-        # A block held open by a generator may be left in another context: leave that one alone.
-        if CURRENT.get() is self._after:
-            CURRENT.set(self._before)
+    def _unset(self) -> Raw | None:
+        """Put back what was current; return what is so no more, if that is known."""
+        entered = self._entered.pop(id(CURRENT.get()), None)
+        if entered is not None:
+            CURRENT.set(entered[1])
+        elif len(self._entered) == 1:
+            # A block held open by a generator is left in another context: leave that one alone.
+            entered = self._entered.popitem()[1]
+        return None if entered is None else entered[0]
 
 
 class capture(_Scoped):  # noqa: N801  # a verb, used as one
@@ -195,6 +217,7 @@ class capture(_Scoped):  # noqa: N801  # a verb, used as one
             raise TypeError(
                 f"clock must be a volnux.telemetry.Clock, such as testing.FakeClock(), not {clock!r}"
             )
+        super().__init__()
         self.registry = Registry(capacity, clock=clock, strict=strict)
         self._isolated = isolated
 
@@ -260,6 +283,7 @@ class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("ni
         given: Any = name
         if not isinstance(given, str) or not given.strip():
             raise ValueError(f'pipeline() needs a name, such as pipeline("nightly"), not {name!r}')
+        super().__init__()
         self._name = redactor().name(name)
         self._attributes = redactor().attributes(attributes)
 
@@ -271,11 +295,14 @@ class pipeline(_Scoped):  # noqa: N801  # reads as a sentence: with pipeline("ni
         if scope is not None:
             scope = scope.derive(pipeline=self._name, attributes=attributes)
         shared = (self._name, attributes)
-        self._set(root(scope, enclosing_id(outside), enclosing_event(outside), shared))
+        raw = root(scope, enclosing_id(outside), enclosing_event(outside), shared)
+        if scope is None and (outside is PROCESS_ROOT or id(outside) in _waiting):
+            _waiting[id(raw)] = raw
+        self._set(raw)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._unset()
+        _waiting.pop(id(self._unset()), None)
 
 
 class suppressed(_Scoped):  # noqa: N801  # reads as a sentence: with suppressed()
