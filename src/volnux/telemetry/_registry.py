@@ -261,36 +261,44 @@ class Registry(Intake):
 
     def _after_fork(self) -> None:
         super()._after_fork()
-        self.remote.clear()
+        # Not cleared: that would wait for a lock which, in the child, nobody may ever give back.
+        self.remote = RemoteCalls()
 
 
 class RemoteCalls:
-    """Calls that `propagate` sent to other processes, by the token each of them carries."""
+    """Calls that `propagate` sent to other processes, by the token each of them carries.
+
+    Attributes:
+        number: what another process knows the registry by.
+    """
 
     def __init__(self) -> None:
+        self.number: int = IDS.take()
         self._sent = 0
         self._out: set[int] = set()
 
-    def send(self) -> int:
-        """Count a call as sent; return its token."""
-        token: int = IDS.take()
-        self._sent += 1
-        self._out.add(token)
-        return token
+    def send(self, token: int) -> None:
+        """Count a call as sent."""
+        with IDS.lock:
+            self._sent += 1
+            self._out.add(token)
 
     def report(self, token: int) -> None:
         """Count a call as reported."""
-        self._out.discard(token)
+        with IDS.lock:
+            self._out.discard(token)
 
     def counts(self) -> dict[str, int]:
         """Return `sent`, `reported` and `missing`."""
-        missing = len(self._out)
-        return {"sent": self._sent, "reported": self._sent - missing, "missing": missing}
+        with IDS.lock:
+            missing = len(self._out)
+            return {"sent": self._sent, "reported": self._sent - missing, "missing": missing}
 
     def clear(self) -> None:
         """Start again from nothing."""
-        self._sent = 0
-        self._out.clear()
+        with IDS.lock:
+            self._sent = 0
+            self._out.clear()
 
 
 def read_record(data: Mapping[str, Any]) -> Record:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 from _weakref import ref
 
-from volnux.telemetry._guard import note
+from volnux.telemetry._guard import PROCESS, note
+from volnux.telemetry._ids import IDS
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._scope import (
     CURRENT,
+    PROCESS_ROOT,
     SWITCH,
     enclosing_id,
     is_disabled,
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-#: Scopes that calls have been sent from, by number, while anything still holds them.
-_scopes: dict[int, ref[Scope]] = {}
+#: Registries that calls have been sent from, by number, while anything still holds them.
+_senders: dict[int, ref[Registry]] = {}
 
 
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
@@ -63,7 +65,7 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _gone() -> None:
-    """Stands for the reference to a scope that is not there."""
+    """Stands for the reference to a registry that is not there."""
 
 
 class Propagated:
@@ -85,20 +87,29 @@ class Propagated:
         return run_in(self._context, self._function, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        current = self._context[CURRENT] if CURRENT in self._context else CURRENT.get()
+        # Pickled in a thread of the pool: where its own context says nothing, the process is meant.
+        current = self._context.get(CURRENT, PROCESS_ROOT)
         scope: Scope | None = current[1]
         if not SWITCH.on or scope is None:
             return Sent, (self._function, None)
-        number = id(scope)
-        _scopes[number] = ref(scope, lambda _: _scopes.pop(number, None))
+        call = IDS.take()
         ticket = {
             "process": os.getpid(),
-            "scope": number,
-            "call": scope.registries[0].remote.send(),
+            "registries": [_send(registry, call) for registry in scope.registries],
+            "call": call,
             "parent": enclosing_id(current),
             "pipeline": (scope.pipeline, scope.attributes),
         }
         return Sent, (self._function, ticket)
+
+
+def _send(registry: Registry, call: int) -> int:
+    """Count a call as sent by a registry; return the number by which its reports find it."""
+    number = registry.remote.number
+    if number not in _senders:
+        _senders[number] = ref(registry, lambda _: _senders.pop(number, None))
+    registry.remote.send(call)
+    return number
 
 
 class Sent:
@@ -126,11 +137,7 @@ class Sent:
         try:
             result = self._function(*args, **kwargs)
         except BaseException as error:
-            # Found by pickle on the instance; the exception stays what it is for everybody else.
-            ticket, caught = self._ticket, error
-            vars(error)["__reduce_ex__"] = lambda protocol: _reduce_error(
-                caught, ticket, registry, protocol
-            )
+            _enclose(error, self._ticket, registry)
             raise
         finally:
             CURRENT.set(before)
@@ -146,8 +153,23 @@ class Parcel:
         self._ticket = ticket
         self._registry = registry
 
+    def __repr__(self) -> str:
+        # A pool quotes what it could not send home.
+        return repr(self._result)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrive, (self._ticket, self._registry.export(), self._result)
+
+
+def _enclose(error: BaseException, ticket: dict[str, Any], registry: Registry) -> None:
+    """Have an exception carry the records when it is pickled."""
+    try:
+        # Found by pickle on the instance; the exception stays what it is for everybody else.
+        vars(error)["__reduce_ex__"] = lambda protocol: _reduce_error(
+            error, ticket, registry, protocol
+        )
+    except Exception:  # noqa: BLE001  # whatever the exception is, its program gets that one
+        PROCESS.add("remote", "exception takes no records")
 
 
 def _reduce_error(
@@ -171,12 +193,13 @@ def _arrive(ticket: dict[str, Any], state: dict[str, Any], result: Any) -> Any:
     """Merge what a call recorded, in the process that sent it; return the bare result."""
     if ticket["process"] != os.getpid():
         return result
-    scope = _scopes.get(ticket["scope"], _gone)()
-    if scope is None:
+    registries = [_senders.get(number, _gone)() for number in ticket["registries"]]
+    if registries[0] is None:
         note(None, "remote", "nobody to report to")
-        return result
-    scope.registries[0].remote.report(ticket["call"])
-    for registry in scope.registries:
+    for registry in registries:
+        if registry is None:
+            continue
+        registry.remote.report(ticket["call"])
         try:
             registry.merge(state)
         except Exception as error:  # noqa: BLE001  # records never cost the program its result
