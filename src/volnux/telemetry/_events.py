@@ -7,7 +7,6 @@ from _thread import get_ident
 from types import FunctionType, MethodType
 
 from volnux.telemetry._current import Event
-from volnux.telemetry._intake import BATCH
 from volnux.telemetry._outcome import fail
 from volnux.telemetry._scope import SWITCH, root
 from volnux.telemetry._seam import get_current, set_current
@@ -162,7 +161,7 @@ class TracedEvent:
         event[5] = end
         if event[7]:
             scope.late(event)
-        elif len(scope.pending) > BATCH:
+        elif len(scope.pending) > scope.pending.limit:
             scope.fold()
 
     def _leave(self, current: Raw) -> Raw | None:

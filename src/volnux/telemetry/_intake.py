@@ -11,7 +11,7 @@ from _thread import RLock
 from volnux.telemetry._clock import SYSTEM_CLOCK, Anchor, SafeClock
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._guard import ErrorCounts, note
-from volnux.telemetry._raw import END, EXTRA, ID, PLAIN_OP, SITE, Scope, identify
+from volnux.telemetry._raw import END, EXTRA, ID, PLAIN_OP, SITE, Pending, Scope, identify
 from volnux.telemetry._retention import Retention
 from volnux.telemetry._totals import Totals
 
@@ -46,7 +46,8 @@ class Intake:
         self._errors = ErrorCounts()
         self._lock = RLock()
         self._folding = False
-        self._pending: list[Raw] = []
+        self._pending = Pending()
+        self._pending.limit = BATCH
         self._ended: list[Raw] = []
         self._open: dict[int, Raw] = {}
         self._listeners: tuple[Listener, ...] = ()
@@ -87,12 +88,16 @@ class Intake:
             self._fold()
 
     def _fold_if_free(self) -> None:
-        # On the hot path: whoever cannot have the lock leaves the batch to its holder.
+        # On the hot path: whoever cannot have the lock leaves the batch to its holder, and spares
+        # those that come after him the attempt.
         if self._lock.acquire(blocking=False):
             try:
                 self._fold()
             finally:
+                self._pending.limit = BATCH
                 self._lock.release()
+        else:
+            self._pending.limit += BATCH
 
     def _fold(self) -> None:
         if self._folding:  # re-entered from a signal handler or a garbage collection
@@ -247,6 +252,7 @@ class Intake:
         self._lock = RLock()
         self._folding = False
         del self._pending[:], self._ended[:]
+        self._pending.limit = BATCH
         self._open.clear()
         self._start_again()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from _thread import get_ident
 
 from volnux.telemetry._ids import show_id
-from volnux.telemetry._intake import BATCH
 from volnux.telemetry._outcome import fail_op, note_in
 from volnux.telemetry._raw import PLAIN_OP, identify, op_extra_of
 from volnux.telemetry._scope import SWITCH
@@ -104,7 +103,7 @@ class NetworkOp:
             scope.late(raw)
             if len(raw) > NESTED:
                 self._raw = raw.pop()
-        elif len(scope.pending) > BATCH:
+        elif len(scope.pending) > scope.pending.limit:
             scope.fold()
 
     async def __aenter__(self: Self) -> Self:

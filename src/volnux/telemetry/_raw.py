@@ -138,6 +138,12 @@ def op_extra_of(raw: Raw) -> OpExtra:
         return raw[6]  # type: ignore[no-any-return]  # raw entries are untyped on purpose
 
 
+class Pending(list):  # type: ignore[type-arg]  # of Raw
+    """Entries not yet folded, and how many may wait before who adds one more folds them."""
+
+    __slots__ = ("limit",)
+
+
 class Scope:
     """Where entries go and what they share: one per registry, and one more per `pipeline` in it.
 
@@ -167,7 +173,7 @@ class Scope:
     append: Callable[[Raw], None]
     late: Callable[[Raw], None]
     now: Callable[[], int]
-    pending: list[Raw]
+    pending: Pending
     fold: Callable[[], None]
     registries: tuple[Any, ...]
     anchor: Anchor

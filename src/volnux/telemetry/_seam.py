@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from _thread import get_ident
 
-from volnux.telemetry._intake import BATCH
 from volnux.telemetry._outcome import fail
 from volnux.telemetry._scope import CURRENT, SWITCH
 
@@ -33,7 +32,7 @@ def close(raw: Raw) -> None:
     scope = raw[1]
     if raw[7]:
         scope.late(raw)
-    elif len(scope.pending) > BATCH:
+    elif len(scope.pending) > scope.pending.limit:
         scope.fold()
 
 

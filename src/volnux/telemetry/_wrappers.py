@@ -11,7 +11,6 @@ from _thread import get_ident
 from types import NoneType
 
 from volnux.telemetry._deferred import defer, is_deferred
-from volnux.telemetry._intake import BATCH
 from volnux.telemetry._outcome import fail
 from volnux.telemetry._scope import SWITCH
 from volnux.telemetry._seam import close, get_current, set_current
@@ -33,7 +32,7 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
     """Trace a plain function, and what it returns if that runs only later."""
     from functools import wraps
 
-    switch, get, set_, ident, limit = SWITCH, get_current, set_current, get_ident, BATCH
+    switch, get, set_, ident = SWITCH, get_current, set_current, get_ident
     # The type of result seen last: most functions have one, so that looking is one comparison.
     plain: type = NoneType
 
@@ -68,7 +67,7 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
         set_(parent)
         if event[7]:
             scope.late(event)
-        elif len(scope.pending) > limit:
+        elif len(scope.pending) > scope.pending.limit:
             scope.fold()
         return result
 
@@ -81,7 +80,7 @@ def trace_coroutine(
     """Trace a coroutine function: from its first step to its end."""
     from functools import wraps
 
-    switch, get, set_, ident, limit = SWITCH, get_current, set_current, get_ident, BATCH
+    switch, get, set_, ident = SWITCH, get_current, set_current, get_ident
 
     @wraps(function)
     async def traced(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -110,7 +109,7 @@ def trace_coroutine(
             set_(parent)
         if event[7]:
             scope.late(event)
-        elif len(scope.pending) > limit:
+        elif len(scope.pending) > scope.pending.limit:
             scope.fold()
         return result
 
