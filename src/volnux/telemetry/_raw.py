@@ -143,6 +143,8 @@ class Pending(list):  # type: ignore[type-arg]  # of Raw
 
     __slots__ = ("limit",)
 
+    limit: int
+
 
 class Scope:
     """Where entries go and what they share: one per registry, and one more per `pipeline` in it.
