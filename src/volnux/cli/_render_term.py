@@ -63,7 +63,8 @@ class _Page:
         """Write everything there is to say; sections without content are left out."""
         self.line(Text(headline(report), "bold"))
         for sentence in summary(report):
-            self.line(Text("  " + sentence))
+            for part in self.parts(sentence):
+                self.line(Text("  " + part))
         self.table(event_table(report))
         self.failures(report)
         self.slow(report)
@@ -85,6 +86,10 @@ class _Page:
             plain = text.plain.translate(_ASCII).encode(self._encoding, "backslashreplace")
             text.plain = plain.decode(self._encoding)
         self._console.print(text, no_wrap=True, overflow="ignore", crop=False)
+
+    def parts(self, sentence: str) -> list[str]:
+        """Return a sentence, or its parts where it is too long for one line."""
+        return [sentence] if cell_len(sentence) + 2 <= self.width else sentence.split(" · ")
 
     def title(self, name: str, remark: str) -> None:
         """Begin a section."""
