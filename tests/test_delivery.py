@@ -339,6 +339,13 @@ class TestPoison:
         assert publisher.calls == [["a", "b"], ["c"]]
         assert bench.counts == (1, {"rejected": 2}, 0)
 
+    def test_what_a_forked_child_returns_from_the_publisher_is_nobody_s(self):
+        """A process forked inside a publisher has a queue of its own by then."""
+        bench = Bench(Batches(lambda records: bench.delivery._after_fork()))
+        bench.put("a")
+        bench.turn()
+        assert bench.counts == (0, {}, 0)
+
     def test_even_sys_exit_in_a_publisher_is_only_an_error(self):
         """It neither ends the thread nor the process."""
         bench = Bench(Batches(SystemExit(3)))
@@ -373,8 +380,10 @@ class TestTelling:
         bench.put("a")
         bench.run()
         assert caplog.messages == [
-            "publisher bench fails: ConnectionError; records wait in its queue "
-            "(see Monitor.health())"
+            (
+                "publisher bench fails: ConnectionError; records wait in its queue "
+                "(see Monitor.health())"
+            )
         ]
         assert bench.registry.health().errors == {"publish": {"ConnectionError": 5}}
 
@@ -811,6 +820,23 @@ class TestThread:
             flush = delivery.begin_flush(delivery._now())
             assert not delivery.finish_flush(flush)
         assert delivery.counts().pending == 1
+
+    def test_two_that_flush_at_once_without_a_thread_share_the_work(self, deliver, monkeypatch):
+        """One does it, the other only waits."""
+        delivery, registry = deliver(Batches())
+        delivery._thread = None
+        registry.add(EventMetrics(event_name="a", task_id="1"))
+        with delivery._working:
+            assert not delivery.finish_flush(delivery.begin_flush(0.0))
+        assert self.flush(delivery)
+
+    def test_detaching_twice_is_detaching_once(self, deliver):
+        """The registry goes on without it."""
+        delivery, registry = deliver(Batches())
+        delivery.detach(registry)
+        delivery.detach(registry)
+        registry.add(EventMetrics(event_name="a", task_id="1"))
+        assert delivery.counts().accepted == 0
 
     def test_closed_is_closed(self, deliver):
         """What comes later is dropped for that reason, and there is nothing to flush."""

@@ -157,7 +157,7 @@ class TestMistakes:
 
     def test_a_directory_that_is_not_there(self, tmp_path):
         """It is not created: it is likely misspelt."""
-        with pytest.raises(FileNotFoundError, match="there is no directory '.*/nowhere'"):
+        with pytest.raises(FileNotFoundError, match=r"there is no directory '.*/nowhere'"):
             JSONLinesPublisher(tmp_path / "nowhere" / "records.jsonl")
 
     def test_a_directory_for_a_file(self, tmp_path):
@@ -263,8 +263,10 @@ class TestRotation:
         found = sorted(file.name for file in path.parent.iterdir())
         assert found == ["records.jsonl.1", "records.jsonl.2"]
         assert names(f"{path}.1") == ["4"]
-        path.touch()
         assert names(path, rotated=True) == ["3", "4"]
+        publisher.publish_event_metrics(event(5))
+        publisher.close()
+        assert names(path, rotated=True) == ["4", "5"]
 
     def test_without_backups_it_begins_again(self, path):
         """Only what came last is there."""
@@ -273,6 +275,21 @@ class TestRotation:
         publisher.publish_event_metrics(event(2))
         publisher.close()
         assert list(path.parent.iterdir()) == []
+
+    def test_a_file_that_another_process_has_just_renamed_is_left_alone(self, path, monkeypatch):
+        """Two that find it too large at once rename it once."""
+        publisher = JSONLinesPublisher(path, max_bytes=1)
+        hold = publisher._hold
+
+        def late(file, *, exclusive):
+            if exclusive:
+                path.rename(f"{path}.1")
+            hold(file, exclusive=exclusive)
+
+        monkeypatch.setattr(publisher, "_hold", late)
+        publisher.publish_event_metrics(event(1))
+        publisher.close()
+        assert [file.name for file in path.parent.iterdir()] == ["records.jsonl.1"]
 
     def test_below_its_size_nothing_is_renamed(self, path):
         """It is the size of the file that counts, not of one batch."""
@@ -324,7 +341,6 @@ class TestRotation:
         for worker in workers:
             worker.communicate(b"go\n")
             assert worker.returncode == 0
-        path.touch()
         found = [record.task_id for record in read_jsonlines(path, rotated=True)]
         assert sorted(found) == sorted(
             f"{w}-{n}" for w in range(4) for n in range(150) for _ in "12"
@@ -348,7 +364,6 @@ def test_threads_share_one_publisher(path):
     for thread in threads:
         thread.join()
     publisher.close()
-    path.touch()
     assert sorted(int(name, 16) for name in names(path, rotated=True)) == list(range(1, 401))
 
 

@@ -126,8 +126,10 @@ class TestConsole:
                 items=7,
                 attributes={"file": "a.py", "tags": ["x"]},
             ),
-            "failed     parse                           1.20 s  attempts=3 items=7 "
-            "SyntaxError: invalid syntax file='a.py' tags=['x']\n",
+            (
+                "failed     parse                           1.20 s  attempts=3 items=7 "
+                "SyntaxError: invalid syntax file='a.py' tags=['x']\n"
+            ),
         ),
         (
             EventMetrics(event_name="x", task_id="1", status="cancelled", error_type="Cancelled"),
@@ -174,8 +176,15 @@ class TestConsole:
 
     @pytest.mark.parametrize(
         ("count", "text"),
-        [(999, "999 B"), (1_000, "1.00 kB"), (999_499, "999 kB"), (999_500, "1.00 MB")]
-        + [(5 * 10**9, "5.00 GB"), (5 * 10**12, "5.00 TB"), (10**16, "10000 TB")],
+        [
+            (999, "999 B"),
+            (1_000, "1.00 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.00 MB"),
+            (5 * 10**9, "5.00 GB"),
+            (5 * 10**12, "5.00 TB"),
+            (10**16, "10000 TB"),
+        ],
     )
     def test_sizes_have_a_fitting_unit(self, count, text):
         """By thousands, as networks count."""

@@ -327,7 +327,7 @@ class Delivery:
         if was_closed:
             self._queue.refuse()
             self._closed.set()
-        else:
+        elif self._sources:
             _forked.append(self)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from _thread import RLock, get_ident
+from bisect import bisect_right
 from collections import deque
-from itertools import islice
+from itertools import accumulate, islice
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -162,13 +163,9 @@ class RecordQueue:
         weight = weigh_all(fitting)
         if weight <= left:
             return len(fitting), weight
-        weight = 0
-        for place, raw in enumerate(fitting):
-            more = weight_of(raw)
-            if weight + more > left:
-                return place, weight
-            weight += more
-        return len(fitting), weight
+        weights = [0, *accumulate(map(weight_of, fitting))]
+        place = bisect_right(weights, left) - 1
+        return place, weights[place]
 
     def _leave(self) -> None:
         # A KeyboardInterrupt may have struck between two lines: what is in the queue is the truth.

@@ -47,12 +47,12 @@ def read_jsonlines(
         OSError: the file cannot be opened; raised at once.
         TelemetryError: while iterating: a line is no record; the message names file and line.
     """
-    paths = [os.fspath(path)]
-    if rotated:
-        paths[:0] = reversed(_set_aside(paths[0]))
-    # Opened here already, so that a missing file is an error of this call and not of a later loop.
-    with open(paths[-1], "rb"):
-        pass
+    last = os.fspath(path)
+    paths = _set_aside(last)[::-1] if rotated else []
+    if not paths or os.path.exists(last):
+        # Opened here already, so that a missing file is an error of this call, not of a later loop.
+        with open(last, "rb"):
+            paths.append(last)
     return _read_all(paths, on_error)
 
 
