@@ -13,6 +13,9 @@ from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from volnux.telemetry._raw import Raw
 
 #: The attribute that an exception carries while it passes through traced events.
@@ -27,16 +30,17 @@ OVERRUN.error = "maximum recursion depth exceeded"
 
 def status_of(error: BaseException) -> str:
     """Return "cancelled" for what asks to stop, "failed" for what went wrong."""
-    if isinstance(error, Exception):
+    kind = type(error)  # asked instead of the exception, whose own `__class__` may raise
+    if issubclass(kind, Exception):
         return Status.FAILED
-    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+    if issubclass(kind, (KeyboardInterrupt, SystemExit, GeneratorExit)):
         return Status.CANCELLED
     # Asked of the module only if the program has loaded it: importing asyncio takes 50 ms.
     asyncio = sys.modules.get("asyncio.exceptions")
-    if asyncio is not None and isinstance(error, asyncio.CancelledError):
+    if asyncio is not None and issubclass(kind, asyncio.CancelledError):
         return Status.CANCELLED
     trio = sys.modules.get("trio")
-    if trio is not None and isinstance(error, getattr(trio, "Cancelled", ())):
+    if trio is not None and issubclass(kind, getattr(trio, "Cancelled", ())):
         return Status.CANCELLED
     inner = getattr(error, "exceptions", None)  # a BaseExceptionGroup of nothing but cancellations
     if isinstance(inner, tuple) and inner and all(map(_is_cancellation, inner)):
@@ -50,8 +54,10 @@ def _is_cancellation(error: object) -> bool:
 
 def type_name(error: object) -> str:
     """Return the name of an exception's class as records carry it."""
-    kind = error if isinstance(error, type) else type(error)
-    return redactor().name(kind.__qualname__.rpartition("<locals>.")[2])
+    kind = error if issubclass(type(error), type) else type(error)
+    # By way of `type`: a metaclass may say anything, or raise.
+    name = type.__dict__["__qualname__"].__get__(kind)
+    return redactor().name(name.rpartition("<locals>.")[2])
 
 
 def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
@@ -82,17 +88,19 @@ def _describe(raw: Raw, parent: Raw, error: BaseException) -> None:
     _mark(error, origin, show_id(enclosing_id(parent)))
 
 
+#: Reads an exception's dict whatever its class overrides.
+_dict_of: Callable[[BaseException], dict[str, Any]] = vars(BaseException)["__dict__"].__get__
+
+
 def _mark_of(error: BaseException) -> tuple[str, str | None]:
-    mark = getattr(error, "__dict__", {}).get(MARK)
+    mark = _dict_of(error).get(MARK)
     return mark if type(mark) is tuple and len(mark) == 2 else ("", None)
 
 
 def _mark(error: BaseException, origin: str, heading_for: str | None) -> None:
     # On the exception itself, since identities are reused and references would keep frames alive;
     # taken off again by the outermost event. Pickled along, it holds across processes as well.
-    marks = getattr(error, "__dict__", None)
-    if type(marks) is not dict:
-        return
+    marks = _dict_of(error)
     if heading_for is None:
         marks.pop(MARK, None)
     else:
