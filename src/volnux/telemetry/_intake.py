@@ -50,7 +50,7 @@ class Intake:
         self._pending.limit = BATCH
         self._ended: list[Raw] = []
         self._open: dict[int, Raw] = {}
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: dict[object, Listener] = {}
         self._start_again()
         self.scope = self._make_scope(clock)
         on_fork(self)
@@ -90,12 +90,13 @@ class Intake:
     def _fold_if_free(self) -> None:
         # On the hot path: whoever cannot have the lock leaves the batch to its holder, and spares
         # those that come after him the attempt.
-        if self._lock.acquire(blocking=False):
+        lock = self._lock  # the same one to the end, also if a listener forks
+        if lock.acquire(blocking=False):
             try:
                 self._fold()
             finally:
                 self._pending.limit = BATCH
-                self._lock.release()
+                lock.release()
         else:
             self._pending.limit += BATCH
 
@@ -219,18 +220,18 @@ class Intake:
         """
         with self._lock:
             self._fold()
-            self._listeners += (listener,)
+            subscription = object()
+            self._listeners[subscription] = listener
 
         def unsubscribe() -> None:
             with self._lock:
                 self._fold()
-                # By identity: bound methods are equal when they are the same one.
-                self._listeners = tuple(one for one in self._listeners if one != listener)
+                self._listeners.pop(subscription, None)
 
         return unsubscribe
 
     def _tell(self, batch: list[Raw]) -> None:
-        for listener in self._listeners:
+        for listener in list(self._listeners.values()):
             try:
                 listener(batch)
             except Exception as error:  # noqa: BLE001  # a listener never harms who records
