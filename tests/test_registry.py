@@ -235,15 +235,15 @@ class TestTotals:
         assert sum(one.count for one in stats.values()) == 2_100
         assert registry.health().errors["bounds"]["names"] >= 1
 
-    def test_of_a_hundred_thousand_names_fit(self):
+    def test_of_very_many_names_fit(self):
         """A name made of data does not fill the memory."""
         with capture(capacity=100) as registry:
-            for number in range(100_000):
+            for number in range(20_000):
                 with traced_event(f"order {number}"):
                     pass
 
         assert len(registry.event_stats()) == 2_001
-        assert counts(registry) == (100_000, 100_000, 0)
+        assert counts(registry) == (20_000, 20_000, 0)
 
 
 class TestHealth:

@@ -38,6 +38,9 @@ class _Frozen:
 
     def __init__(self, **fields: Any) -> None:
         values = {**self._defaults, **fields}
+        for name, value in self._defaults.items():
+            if type(value) is dict and name not in fields:
+                values[name] = value.copy()
         if values.keys() != set(self._fields):
             unknown = values.keys() - set(self._fields)
             if unknown:
@@ -409,6 +412,10 @@ def _fields_of(cls: type[_Frozen], data: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+#: Seconds since the epoch of the years 1000 to 9999, whose stamps everybody can read.
+EARLIEST = -30_610_224_000
+LATEST = 253_402_300_799
+
 #: The whole second that was written last, and its text: records come in bursts.
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00")
 
@@ -416,13 +423,12 @@ _second: tuple[int, str] = (0, "1970-01-01T00:00:00")
 def to_iso(seconds: float) -> str:
     """Return seconds since the epoch as an ISO-8601 stamp in UTC, to the microsecond."""
     global _second  # noqa: PLW0603  # one tuple, replaced whole
+    if not EARLIEST <= seconds <= LATEST:  # a clock outside the calendar, or no number
+        seconds = 0.0
     whole, part = divmod(round(seconds * 1e6), 1_000_000)
     known, text = _second
     if known != whole:
-        try:
-            text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(whole))
-        except (OverflowError, OSError, ValueError):  # a clock outside the calendar
-            whole, part, text = 0, 0, "1970-01-01T00:00:00"
+        text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(whole))
         _second = (whole, text)
     return f"{text}.{part:06d}Z"
 
