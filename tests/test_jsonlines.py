@@ -291,6 +291,21 @@ class TestRotation:
         publisher.close()
         assert [file.name for file in path.parent.iterdir()] == ["records.jsonl.1"]
 
+    def test_a_file_that_cannot_be_renamed_is_written_on(self, path, monkeypatch):
+        """Too large is better than twice: each record is there once, and later it is renamed."""
+
+        def refuse(*_):
+            raise PermissionError(errno.EPERM, "no")
+
+        publisher = JSONLinesPublisher(path, max_bytes=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", refuse)
+            for number in (1, 2):
+                assert publisher.publish_batch([event(number)]) is None
+        publisher.publish_event_metrics(event(3))
+        publisher.close()
+        assert names(f"{path}.1") == ["1", "2", "3"]
+
     def test_below_its_size_nothing_is_renamed(self, path):
         """It is the size of the file that counts, not of one batch."""
         publisher = JSONLinesPublisher(path, max_bytes=600)

@@ -276,10 +276,7 @@ class Delivery:
         if result is None or queue is not self._queue:
             return
         sent, judgement = result
-        for error in (sent.error, sent.fault):
-            if error is not None:
-                self._notices.error(error, self._registries)
-        self._notices.attempt(sent, judgement)
+        self._notices.attempt(sent, judgement, self._registries)
         if len(judgement.keep) < len(sent.verdicts) + sent.suspects:
             self._is_stuck = False
             self._room.set()

@@ -54,8 +54,11 @@ class Notices:
         if self._strict and len(self._errors) < KEPT_ERRORS:
             self._errors.append(error)
 
-    def attempt(self, sent: Sent, judgement: Judgement) -> None:
-        """Tell of what went wrong in an attempt: of an outage once, when it begins."""
+    def attempt(self, sent: Sent, judgement: Judgement, registries: Iterable[Registry]) -> None:
+        """Count what went wrong in an attempt, and tell of it: of an outage once, at its start."""
+        for error in (sent.error, sent.fault):
+            if error is not None:
+                self.error(error, registries)
         if sent.error is not None and not self._is_failing:
             waits = "; records wait in its queue" if judgement.keep else ""
             self.warn("failing", f"fails: {describe(sent.error)}{waits}")

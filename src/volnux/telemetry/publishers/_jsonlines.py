@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from volnux.telemetry._records import EventMetrics
 
 _encode = JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 class JSONLinesPublisher(MetricsPublisher):
@@ -131,7 +131,7 @@ class JSONLinesPublisher(MetricsPublisher):
         try:
             size = os.fstat(file).st_size if self._is_regular else 0
             # Whoever was stopped in the middle of a line has left it open for us to end.
-            torn = b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
+            torn = b"\n" if size and _last_byte(file) != b"\n" else b""
             written = os.write(file, torn + data) - len(torn)
         finally:
             self._release(file)
@@ -190,20 +190,33 @@ class JSONLinesPublisher(MetricsPublisher):
 
     def _set_aside(self, file: int) -> None:
         """Rename the file to `.1`, and those before it onwards, unless another process just has."""
-        self._hold(file, exclusive=True)
         try:
+            self._hold(file, exclusive=True)
             if self._is_in_place():
-                names = [self.path, *(f"{self.path}.{n + 1}" for n in range(self._backups))]
-                for older, newer in zip(names[-2::-1], names[:0:-1], strict=True):
-                    if os.path.exists(older):
-                        os.replace(older, newer)
-                if not self._backups:
-                    os.unlink(self.path)
+                self._rename()
+        except OSError:
+            # What was to be written is written. A file that grows too large is better than records
+            # that are sent again and again; the next batch tries once more.
+            pass
         finally:
             self._close()
 
+    def _rename(self) -> None:
+        names = [self.path, *(f"{self.path}.{number + 1}" for number in range(self._backups))]
+        for older, newer in zip(names[-2::-1], names[:0:-1], strict=True):
+            if os.path.exists(older):
+                os.replace(older, newer)
+        if not self._backups:
+            os.unlink(self.path)
+
     def _after_fork(self) -> None:
         self._lock = RLock()
+
+
+def _last_byte(file: int) -> bytes:
+    # Where the file is read from does not change where it is appended to.
+    os.lseek(file, -1, os.SEEK_END)
+    return os.read(file, 1)
 
 
 def _check_path(path: str) -> None:
