@@ -49,7 +49,8 @@ def _at_once(run: Callable[[int], object], n: int, threads: int) -> dict[str, An
     for thread in started:
         thread.start()
     ready.wait()
-    start = perf_counter_ns()
+    start, cpu = perf_counter_ns(), process_time_ns()
     for thread in started:
         thread.join()
-    return {"ns": perf_counter_ns() - start}
+    cpu, elapsed = process_time_ns() - cpu, perf_counter_ns() - start
+    return {"ns": elapsed, "processor": cpu}

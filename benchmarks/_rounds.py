@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 ROUNDS = 7
 WARM_UP = 2_000
-SCALES = {"error": 0.2, "attributes": 0.2}
-"""Cases that take long whoever runs them."""
+SCALES = {"call": 1.0, "error": 0.1, "attributes": 0.1}
+OTHERWISE = 0.3
+"""Fraction of the calls that a case gets: the plain call, which targets are about, gets all."""
 
 
 class Worker:
@@ -123,7 +124,10 @@ def interleaved(
         for _ in range(rounds):
             for step in steps:
                 for worker in workers:
-                    n = max(WARM_UP, int(calls * worker.contender.scale * SCALES.get(step.case, 1)))
+                    n = max(
+                        WARM_UP,
+                        int(calls * worker.contender.scale * SCALES.get(step.case, OTHERWISE)),
+                    )
                     answer = _turn(worker, step, n)
                     if answer:
                         figures.note(worker.contender.name, step.row, n, answer)

@@ -48,7 +48,8 @@ def _measure(answers: IO[str], name: str) -> Callable[[dict[str, Any]], dict[str
         run, n = cases[request["case"]], request["n"]
         getattr(run, "prepare", _nothing)()
         gc.collect()
-        return getattr(_measures, request["measure"])(run, n)  # type: ignore[no-any-return]
+        answer = getattr(_measures, request["measure"])(run, n)
+        return answer | getattr(run, "account", dict)()  # type: ignore[no-any-return]
 
     return measure
 

@@ -30,7 +30,13 @@ def measure(
         f"{calls:,} traced calls a round, least of {rounds} interleaved rounds; processor time of the calling thread "
         "(`time.thread_time_ns`), folds inside, the file on a local disk.",
         [
-            Measured(CONTENDERS[name].title, _added(figures, name), "% added", TARGET)
+            Measured(
+                CONTENDERS[name].title,
+                _added(figures, name),
+                "% added",
+                TARGET,
+                note=_account(figures, name),
+            )
             for name in OURS
         ],
         ["", "processor ns a call, caller", "wall ns a call, all threads"],
@@ -41,6 +47,11 @@ def measure(
 
 def _added(figures: _rounds.Figures, name: str) -> float:
     return 100 * (figures[name]["call"] / figures["volnux"]["call"] - 1)
+
+
+def _account(figures: _rounds.Figures, name: str) -> str:
+    last = figures.answers[name, "call"][-1]
+    return f"{last['accepted']:,} records accepted in all, {last['dropped']:,} dropped"
 
 
 def _row(figures: _rounds.Figures, name: str, calls: int) -> list[str]:

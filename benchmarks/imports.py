@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import _environments
 from benchmarks._result import Measured, Result, not_installed
@@ -29,58 +29,79 @@ PEERS = {
 
 def measure(*, rounds: int = ROUNDS, pythons: Mapping[str, str] | None = None) -> Result:
     """Start interpreters turn and turn about, with and without the import."""
-    isolated = _least([sys.executable, "-I", "-S"], ["pass", OURS], rounds)
-    with_site = _least([sys.executable, "-I"], ["pass", OURS], rounds)
     rows = [
-        _row("over bare Python, without site (-I -S)", isolated, MILLISECONDS),
-        _row("over bare Python, with site (-I)", with_site),
+        _row("over bare Python (-I)", _least([sys.executable, "-I"], OURS, rounds), MILLISECONDS),
+        _row(
+            "over bare Python without site (-I -S)",
+            _least([sys.executable, "-I", "-S"], OURS, rounds),
+        ),
         Measured("modules loaded", float(len(loaded())), ""),
     ]
     peers, missing = [], []
     for name, statement in PEERS.items():
         python = _environments.interpreter(CONTENDERS[name].environment, name, pythons)
-        if subprocess.run(
-            [python, "-I", "-c", statement], stderr=subprocess.DEVNULL, check=False
-        ).returncode:
+        try:
+            times = _least([python, "-I"], statement, max(3, rounds // 5))
+        except subprocess.CalledProcessError:
             missing.append(name)
-            continue
-        bare, loading = _least([python, "-I"], ["pass", statement], max(3, rounds // 4))
-        peers.append([statement, f"{loading - bare:.1f} ms"])
+        else:
+            peers.append([statement, f"{times[1].processor - times[0].processor:.1f} ms"])
     return Result(
         "import",
         "Import",
-        f"Wall time of a whole process with the import less one without, each the least of {rounds}, started turn and "
-        "turn about, byte code cached.",
+        "Processor time of a whole process with the import less one without, each the least of "
+        f"{rounds}, started turn and turn about, byte code cached.",
         rows,
-        ["peers, with site", "over bare Python"],
+        ["peers (-I)", "over bare Python"],
         peers,
         [*not_installed(missing), "-X importtime, own microseconds: " + ", ".join(loaded())],
     )
 
 
 def loaded() -> list[str]:
-    """Modules that the import loads beyond those of a bare interpreter, with their own microseconds."""
+    """Modules that the import loads beyond those of a bare interpreter, with own microseconds."""
     bare = {name for name, _ in _import_times("pass")}
     times = [(name, own) for name, own in _import_times(OURS) if name not in bare]
     return [f"{name} {own}" for name, own in sorted(times, key=lambda pair: -pair[1])]
 
 
-def _row(what: str, times: list[float], target: float | None = None) -> Measured:
-    return Measured(
-        what, times[1] - times[0], "ms", target, note=f"{times[1]:.1f} ms less {times[0]:.1f} ms"
+class _Times(NamedTuple):
+    """Milliseconds that a process took."""
+
+    processor: float
+    wall: float
+
+
+def _row(what: str, times: list[_Times], target: float | None = None) -> Measured:
+    bare, loading = times
+    note = (
+        f"{loading.processor:.1f} ms less {bare.processor:.1f} ms; "
+        f"on the wall clock {loading.wall - bare.wall:.1f} ms"
     )
+    return Measured(what, loading.processor - bare.processor, "ms", target, note=note)
 
 
-def _least(command: list[str], statements: list[str], rounds: int) -> list[float]:
-    scripts = [_script(statement) for statement in statements]
-    least = [float("inf")] * len(scripts)
+def _least(command: list[str], statement: str, rounds: int) -> list[_Times]:
+    """Return the least times without and with the statement."""
+    scripts = [_script("pass"), _script(statement)]
+    taken: list[list[_Times]] = [[], []]
     for turn in range(-1, rounds):
-        for i, script in enumerate(scripts):
-            start = perf_counter_ns()
-            subprocess.run([*command, "-c", script], check=True, stderr=subprocess.DEVNULL)
+        for script, times in zip(scripts, taken, strict=True):
+            time = _run([*command, "-c", script])
             if turn >= 0:
-                least[i] = min(least[i], (perf_counter_ns() - start) / 1e6)
-    return least
+                times.append(time)
+    return [_Times(*map(min, zip(*times, strict=True))) for times in taken]
+
+
+def _run(command: list[str]) -> _Times:
+    start = perf_counter_ns()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    elapsed = perf_counter_ns() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return _Times((usage.ru_utime + usage.ru_stime) * 1e3, elapsed / 1e6)
 
 
 def _script(statement: str) -> str:
@@ -91,7 +112,7 @@ def _script(statement: str) -> str:
 
 
 def _import_times(statement: str) -> list[tuple[str, int]]:
-    command = [sys.executable, "-I", "-S", "-X", "importtime", "-c", _script(statement)]
+    command = [sys.executable, "-I", "-X", "importtime", "-c", _script(statement)]
     listing = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True).stderr
     lines = [
         line.split(":", 1)[1].split("|")

@@ -28,7 +28,8 @@ def measure(
     names = ("floor", "bare", "volnux", *peers)
     figures = _rounds.interleaved(names, ROWS, calls=calls, rounds=rounds, pythons=pythons)
     figures.require(("floor", "bare", "volnux"))
-    kept = _kept(figures, "volnux")
+    wall, processor = _kept(figures, "volnux"), _kept_of_processor(figures, "volnux")
+    note = f"{wall:.2f} on the wall clock, {processor:.2f} in processor time: the lower counts"
     return Result(
         "threads",
         "Threads",
@@ -36,10 +37,15 @@ def measure(
         f"least of {rounds} interleaved rounds, folds inside.",
         [
             Measured(
-                f"{THREADS} threads: calls per second in all, against one", kept, "x", TARGET, True
+                f"{THREADS} threads: calls per second in all, against one",
+                min(wall, processor),
+                "x",
+                TARGET,
+                True,
+                note,
             )
         ],
-        ["", "one thread, calls/s", f"{THREADS} threads, calls/s", "kept"],
+        ["", "one thread, calls/s", f"{THREADS} threads, calls/s", "kept", "in processor time"],
         [_row(figures, name) for name in names],
         not_installed(figures.missing),
         figures.versions,
@@ -50,9 +56,20 @@ def _kept(figures: _rounds.Figures, name: str) -> float:
     return figures[name]["one"] / figures[name]["eight"]
 
 
+def _kept_of_processor(figures: _rounds.Figures, name: str) -> float:
+    # A loaded machine gives eight threads a larger share than one, which flatters the wall clock.
+    one, eight = (min(it["processor"] for it in figures.answers[name, row]) for row in ROWS)
+    return float(one / eight)
+
+
 def _row(figures: _rounds.Figures, name: str) -> list[str]:
     title = CONTENDERS[name].title
     if name in figures.missing:
-        return [title, "not installed", "", ""]
+        return [title, "not installed", "", "", ""]
     rates = [number(1e9 / figures[name][row]) for row in ROWS]
-    return [title, *rates, f"{_kept(figures, name):.2f} x"]
+    return [
+        title,
+        *rates,
+        f"{_kept(figures, name):.2f} x",
+        f"{_kept_of_processor(figures, name):.2f} x",
+    ]

@@ -33,9 +33,9 @@ CONTENDERS = {
         Contender("volnux_memory", "volnux, in-memory publisher"),
         Contender("volnux_jsonlines", "volnux, JSON-lines publisher"),
         Contender("wrapt", "wrapt pass-through", ("wrapt",), "main"),
-        Contender("prometheus", "prometheus_client timer", ("prometheus-client",), "main", 0.5),
-        Contender("autometrics", "autometrics", ("autometrics",), "autometrics", 0.2),
-        Contender("otel_metric", "OpenTelemetry metric", ("opentelemetry-sdk",), "main", 0.2),
+        Contender("prometheus", "prometheus_client timer", ("prometheus-client",), "main", 0.3),
+        Contender("autometrics", "autometrics", ("autometrics",), "autometrics", 0.1),
+        Contender("otel_metric", "OpenTelemetry metric", ("opentelemetry-sdk",), "main", 0.1),
         Contender("otel_span", "OpenTelemetry span", ("opentelemetry-sdk",), "main", 0.05),
         Contender("logfire", "logfire", ("logfire",), "main", 0.02),
     )

@@ -55,11 +55,14 @@ def calls(function: Callable[[int], Any], finish: Finish = nothing) -> Run:
 
 
 class Prepared:
-    """A run with something to do first, outside the clock."""
+    """A run with something to do first and something to tell afterwards, outside the clock."""
 
-    def __init__(self, run: Run, prepare: Callable[[], object]) -> None:
+    def __init__(
+        self, run: Run, prepare: Callable[[], object], account: Callable[[], dict[str, Any]]
+    ) -> None:
         self.run = run
         self.prepare = prepare
+        self.account = account
 
     def __call__(self, n: int) -> None:
         self.run(n)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contenders import _work
 from benchmarks.contenders.volnux import instrumented
+from benchmarks.contenders.volnux_memory import account
 from volnux.telemetry import JSONLinesPublisher, current_registry, monitor_events
 
 if TYPE_CHECKING:
@@ -21,4 +22,4 @@ def cases() -> Mapping[str, _work.Run]:
     atexit.register(folder.cleanup)
     monitor = monitor_events([JSONLinesPublisher(Path(folder.name) / "records.jsonl")])
     run = instrumented(lambda: current_registry().fold())["call"]
-    return {"call": _work.Prepared(run, lambda: monitor.flush(30))}
+    return {"call": _work.Prepared(run, lambda: monitor.flush(30), lambda: account(monitor))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import _work
 from benchmarks.contenders.volnux import instrumented
@@ -11,6 +11,15 @@ from volnux.telemetry.testing import RecordingPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from volnux.telemetry import Monitor
+
+
+def account(monitor: Monitor) -> dict[str, Any]:
+    """Tell what has become of the records so far."""
+    monitor.flush(60)
+    [counts] = monitor.health().publishers.values()
+    return {"accepted": counts["accepted"], "dropped": sum(counts["dropped"].values())}
 
 
 def cases() -> Mapping[str, _work.Run]:
@@ -23,4 +32,4 @@ def cases() -> Mapping[str, _work.Run]:
         monitor.flush(30)
         publisher.events.clear()
 
-    return {"call": _work.Prepared(run, prepare)}
+    return {"call": _work.Prepared(run, prepare, lambda: account(monitor))}
