@@ -372,6 +372,10 @@ class TestStamps:
         )
         assert from_iso(text) == pytest.approx(seconds, abs=1e-6)
 
+    def test_round_up_to_the_next_second(self):
+        """Half a microsecond short of it."""
+        assert to_iso(0.9999999) == "1970-01-01T00:00:01.000000Z"
+
     @pytest.mark.parametrize(
         "seconds", [float("nan"), float("inf"), -float("inf"), 1e20, -1e20, 1e12, -1e12]
     )

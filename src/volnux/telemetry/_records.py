@@ -425,7 +425,11 @@ def to_iso(seconds: float) -> str:
     global _second  # noqa: PLW0603  # one tuple, replaced whole
     if not EARLIEST <= seconds <= LATEST:  # a clock outside the calendar, or no number
         seconds = 0.0
-    whole, part = divmod(round(seconds * 1e6), 1_000_000)
+    # Apart, since a float holds the product of seconds and a million less exactly than its parts.
+    whole = int(seconds // 1)
+    part = round((seconds - whole) * 1e6)
+    if part == 1_000_000:
+        whole, part = whole + 1, 0
     known, text = _second
     if known != whole:
         text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(whole))
