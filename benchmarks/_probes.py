@@ -520,8 +520,9 @@ def _managed(subject: Base) -> str:
     opened = contextlib.asynccontextmanager(subject.trace(managed))
 
     async def main() -> bool:
-        async with opened():
-            pass
+        with contextlib.suppress(KeyError):
+            async with opened():
+                raise KeyError("id")
         return bool(log)
 
     return "yes" if asyncio.run(main()) else "no"

@@ -22,9 +22,9 @@ def plain(header: Row, rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in [first, "-" * len(first), *lines])
 
 
-def markdown(header: Row, rows: Sequence[Row]) -> str:
-    """A pipe table; figures to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def markdown(header: Row, rows: Sequence[Row], column: str = "---:") -> str:
+    """A pipe table; figures to the right, or columns as told."""
+    rule = ["---", *[column] * (len(header) - 1)]
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
     escaped.insert(1, rule)
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)

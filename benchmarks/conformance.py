@@ -65,7 +65,7 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     header = ["case", *(rival.title for rival in RIVALS.values())]
     versions = ["version", *(_version(results[name]) for name in RIVALS)]
-    return HEAD.format_map(describe()) + "\n" + _table.markdown(header, [versions, *rows])
+    return HEAD.format_map(describe()) + "\n" + _table.markdown(header, [versions, *rows], "---")
 
 
 def _cell(result: Mapping[str, Any], question: str) -> str:
