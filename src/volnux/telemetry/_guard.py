@@ -41,6 +41,11 @@ class ErrorCounts:
         with self._lock:
             self._counts.clear()
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return (stage, reason) -> count."""
+        with self._lock:
+            return self._counts.copy()
+
     def nested(self) -> dict[str, dict[str, int]]:
         """Return stage -> reason -> count."""
         found: dict[str, dict[str, int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from _operator import itemgetter
 
+from volnux.telemetry._clock import Clock
 from volnux.telemetry._guard import PROCESS
 from volnux.telemetry._ids import IDS, read_id
 from volnux.telemetry._intake import OTHER, OTHER_OP, Intake
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias
 
-    from volnux.telemetry._clock import Clock
     from volnux.telemetry._raw import Raw
     from volnux.telemetry._sites import Site
     from volnux.telemetry._totals import EventStats, NetworkStats, RetryStats
@@ -43,16 +43,25 @@ class Registry(Intake):
         strict: raise errors inside volnux, instead of counting them in `health().errors`.
 
     Raises:
+        TypeError: the capacity is no number, or the clock no `Clock`.
         ValueError: the capacity is negative.
     """
 
     def __init__(
         self, capacity: int = 10_000, *, clock: Clock | None = None, strict: bool = False
     ) -> None:
+        if not isinstance(capacity, int):
+            raise TypeError(f"capacity must be a number of records, not {capacity!r}")
         if capacity < 0:
             raise ValueError(f"capacity must be 0 or more, not {capacity}")
+        if clock is not None and not isinstance(clock, Clock):
+            raise TypeError(
+                "clock must be a volnux.telemetry.Clock, such as testing.FakeClock(), "
+                f"not {clock!r}"
+            )
         self.remote = RemoteCalls()
         self._has_adopted = False
+        self._before = _shared_errors()
         super().__init__(capacity, clock, strict=strict)
 
     def __repr__(self) -> str:
@@ -151,16 +160,11 @@ class Registry(Intake):
 
     def _all_errors(self) -> dict[str, dict[str, int]]:
         errors = self._errors.nested()
-        shared = PROCESS.nested()
-        from volnux.telemetry._redaction import cuts as cut_counts
-
-        cuts = cut_counts()
-        if cuts:
-            shared.setdefault("bounds", {}).update(cuts)
-        for stage, reasons in shared.items():
-            mine = errors.setdefault(stage, {})
-            for reason, count in reasons.items():
-                mine[reason] = mine.get(reason, 0) + count
+        for (stage, reason), count in _shared_errors().items():
+            since = count - self._before.get((stage, reason), 0)
+            if since > 0:
+                mine = errors.setdefault(stage, {})
+                mine[reason] = mine.get(reason, 0) + since
         return errors
 
     def clear(self) -> None:
@@ -169,6 +173,7 @@ class Registry(Intake):
             self._fold()
             self._start_again()
             self._errors.clear()
+            self._before = _shared_errors()
             self.remote.clear()
 
     # -- from elsewhere --------------------------------------------------------------------------
@@ -184,7 +189,7 @@ class Registry(Intake):
         with self._lock:
             self._fold()
             raw = self._adopt(record)
-            totals = self._totals_of(raw[SITE])
+            totals = self._totals_of(raw[SITE], 1)
             totals.durations.buffer.append(raw[END] - raw[START])
             totals.count_outcome(record.status)
             if isinstance(record, NetworkMetrics):
@@ -263,6 +268,7 @@ class Registry(Intake):
         super()._after_fork()
         # Not cleared: that would wait for a lock which, in the child, nobody may ever give back.
         self.remote = RemoteCalls()
+        self._before = _cuts()
 
 
 class RemoteCalls:
@@ -299,6 +305,17 @@ class RemoteCalls:
         with IDS.lock:
             self._sent = 0
             self._out.clear()
+
+
+def _shared_errors() -> dict[tuple[str, str], int]:
+    """Return what has been swallowed and cut in the whole process, where no registry was at hand."""
+    return {**PROCESS.counts(), **_cuts()}
+
+
+def _cuts() -> dict[tuple[str, str], int]:
+    from volnux.telemetry._redaction import cuts
+
+    return {("bounds", reason): count for reason, count in cuts().items()}
 
 
 def read_record(data: Mapping[str, Any]) -> Record:

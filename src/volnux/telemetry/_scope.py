@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar, copy_context
 
-from volnux.telemetry._clock import Clock
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._ids import IDS
 from volnux.telemetry._raw import identify
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeAlias
 
+    from volnux.telemetry._clock import Clock
     from volnux.telemetry._raw import Raw, Scope
 
     Exit: TypeAlias = (
@@ -213,10 +213,6 @@ class capture(_Scoped):  # noqa: N801  # a verb, used as one
         capacity: int = 10_000,
         strict: bool = False,
     ) -> None:
-        if clock is not None and not isinstance(clock, Clock):
-            raise TypeError(
-                f"clock must be a volnux.telemetry.Clock, such as testing.FakeClock(), not {clock!r}"
-            )
         super().__init__()
         self.registry = Registry(capacity, clock=clock, strict=strict)
         self._isolated = isolated

@@ -26,6 +26,7 @@ class Site:
 
     __slots__ = ("_clean", "_given", "_redactor")
     network: bool
+    key: Any
 
     def __init__(self, given: Mapping[str, Any] | None) -> None:
         self._given = given
@@ -52,7 +53,7 @@ class EventSite(Site):
     def __init__(self, name: str, given: Mapping[str, Any] | None = None) -> None:
         super().__init__(given)
         self.name = redactor().name(name)
-        self.key: Any = self.name
+        self.key = self.name
 
 
 class OpSite(Site):
@@ -67,7 +68,7 @@ class OpSite(Site):
         self.host = rule.host(host)
         self.port = port_number(port)
         self.operation = rule.name(operation)
-        self.key: Any = (self.host, self.port, self.operation)
+        self.key = (self.host, self.port, self.operation)
 
 
 def port_number(port: Any) -> int | None:
