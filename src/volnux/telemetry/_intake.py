@@ -94,6 +94,8 @@ class Intake:
         if lock.acquire(blocking=False):
             try:
                 self._fold()
+            except Exception as error:  # noqa: BLE001  # the program asked for none of this
+                note(self, "fold", type(error).__name__, error)
             finally:
                 self._pending.limit = BATCH
                 lock.release()
@@ -155,7 +157,7 @@ class Intake:
             self._open.update((id(raw), raw) for raw in groups.unfinished)
             batch = [raw for raw in batch if id(raw) not in self._open]
         for site, durations in groups.durations.items():
-            self._totals_of(site).durations.buffer += durations
+            self._totals_of(site, len(durations)).durations.buffer += durations
         operations = [raw for raw in groups.special if raw[6].network]
         self._count_ops(operations)
         if len(operations) < len(groups.special):
@@ -196,16 +198,18 @@ class Intake:
             if totals.durations.buffer:
                 totals.durations.compress()
 
-    def _totals_of(self, site: Site) -> Totals:
+    def _totals_of(self, site: Site, entries: int = 0) -> Totals:
+        """Return the totals of a site; so many entries are counted if they get none of their own."""
         if site.network:
-            return self._named(self._op_totals, site.key, OTHER_OP)  # type: ignore[attr-defined]
-        return self._named(self._event_totals, site.key, OTHER)  # type: ignore[attr-defined]
+            return self._named(self._op_totals, site.key, OTHER_OP, entries)
+        return self._named(self._event_totals, site.key, OTHER, entries)
 
-    def _named(self, totals: dict[Any, Totals], key: Any, other: Any) -> Totals:
+    def _named(self, totals: dict[Any, Totals], key: Any, other: Any, entries: int = 0) -> Totals:
         found = totals.get(key)
         if found is None:
             if len(totals) >= MAX_NAMES and key != other:
-                self.count_error("bounds", "names")
+                if entries:
+                    self._errors.add("bounds", "names", entries)
                 return self._named(totals, other, other)
             found = totals[key] = Totals()
         return found
