@@ -74,7 +74,7 @@ else:
 
 def test_only_the_parent_reports(machine):
     """There is one report, at the end, also where the child outlives nothing and says something."""
-    machine.write(f"{STEP}\npid = os.fork()\nstep()\nprint('end')\nif pid: os.waitpid(pid, 0)")
+    machine.write(f"{STEP}\npid = os.fork()\nstep()\nif pid: os.waitpid(pid, 0)\nprint('end')")
     ended = machine.volnux("run", "program.py")
     assert ended.err.count("volnux run: program.py") == 1
     assert ended.out == "end\nend\n"

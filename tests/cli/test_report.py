@@ -263,6 +263,21 @@ def test_control_characters_do_nothing(report, lines):
         assert "\\u202e" in out
 
 
+@pytest.mark.parametrize("form", ["term", "md", "json"])
+def test_secrets_in_a_file_stay_there(report, lines, form):
+    """Whoever has written it: attributes and errors are redacted before they are shown."""
+    lines.event(
+        duration=2.0,
+        status="failed",
+        error="cannot open postgres://me:hunter2@db/x?token=abcdef123",
+        error_type="E",
+        attributes={"password": "hunter2", "url": "https://x/?api_key=hunter2", "fine": "yes"},
+    )
+    out = report("--format", form, lines.name)[1]
+    assert "yes" in out
+    assert [secret for secret in ("hunter2", "abcdef123") if secret in out] == []
+
+
 def test_plain_encodings_get_plain_characters(story, tmp_path, machine):
     """Where the encoding cannot take boxes and arrows, there are none."""
     machine.env |= {"PYTHONIOENCODING": "ascii", "COLUMNS": "80"}

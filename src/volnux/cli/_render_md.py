@@ -71,13 +71,13 @@ def _tree(root: Node) -> Iterator[str]:
     yield from _branch(root, "")
 
 
-def _branch(node: Node, indent: str) -> Iterator[str]:
-    said = "".join(f", {_escaped(fact)}" for fact, _ in facts(node))
+def _branch(node: Node, indent: str, parent: Node | None = None) -> Iterator[str]:
+    said = "".join(f", {_escaped(fact)}" for fact, _ in facts(node, parent))
     yield f"{indent}- {_text.seconds(node.duration)} **{_escaped(_text.visible(node.name))}**{said}"
     if node.error:
         yield f"{indent}  {_escaped(_text.visible(node.error))}"
     for child in node.children:
-        yield from _branch(child, indent + "  ")
+        yield from _branch(child, indent + "  ", node)
     if more(node):
         yield f"{indent}  - {more(node)}"
 

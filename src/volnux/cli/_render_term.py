@@ -190,11 +190,13 @@ class _Page:
             self.line(Text(f"{'':>11}{remark}", "dim"))
         self._branch(root, "", "", errors=errors)
 
-    def _branch(self, node: Node, lead: str, below: str, *, errors: bool) -> None:
+    def _branch(
+        self, node: Node, lead: str, below: str, *, errors: bool, parent: Node | None = None
+    ) -> None:
         style = _STYLES.get(node.status, "bold" if node.matters else "")
         text = Text.assemble(f"{_text.seconds(node.duration):>9}  ", (lead, "dim"))
         text.append(_text.visible(node.name), style)
-        for fact, bad in facts(node):
+        for fact, bad in facts(node, parent):
             text.append("  ").append(fact, "red" if bad else "dim")
         self.line(text)
         if node.error and errors:
@@ -203,7 +205,7 @@ class _Page:
         for place, child in enumerate(node.children):
             end = place == last and not more(node)
             corner, bar = ("└─ ", "   ") if end else ("├─ ", "│  ")
-            self._branch(child, below + corner, below + bar, errors=errors)
+            self._branch(child, below + corner, below + bar, errors=errors, parent=node)
         if more(node):
             self.line(Text(f"{'':>11}{below}└─ {more(node)}", "dim"))
 

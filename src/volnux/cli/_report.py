@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from volnux.cli._tree import Forest, duration_of, name_of
-from volnux.telemetry import EventMetrics, get_slow_events, get_slow_network_ops
+from volnux.telemetry import EventMetrics, Redactor, get_slow_events, get_slow_network_ops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -134,7 +134,7 @@ def build(
     """
     chosen = _Chosen(name)
     records: list[Record] = [*registry.events(), *registry.network_ops()]
-    forest = Forest(records)
+    forest = Forest(records, Redactor() if source.program is None else None)
     slow_ones = _slow(registry, slow, chosen)
     failed = [one for one in records if forest.is_origin(one) and chosen.has(one)]
     return Report(
@@ -199,8 +199,8 @@ def _failures(forest: Forest, failed: Iterable[Record]) -> list[Failure]:
     found = []
     for (name, error_type), alike in groups.items():
         latest = max(alike, key=lambda record: record.start_time)
-        [tree] = forest.trees([latest])
-        found.append(Failure(name, error_type, latest.error, len(alike), tree))
+        [tree] = forest.trees([latest], by_time=True)
+        found.append(Failure(name, error_type, forest.error_of(latest), len(alike), tree))
     return sorted(found, key=lambda failure: (-failure.count, failure.name))
 
 

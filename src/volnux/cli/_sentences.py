@@ -61,8 +61,12 @@ def _some_failed(number: int, noun: str, failed: int) -> str:
     return f"{text}, {_text.count(failed)} failed" if failed else text
 
 
-def facts(node: Node) -> Iterator[tuple[str, bool]]:
-    """Yield what there is to say of a record beside its name, and whether it is bad news."""
+def facts(node: Node, parent: Node | None = None) -> Iterator[tuple[str, bool]]:
+    """Yield what there is to say of a record beside its name, and whether it is bad news.
+
+    Attributes that its parent has as well are said there.
+    """
+    known = {} if parent is None else parent.attributes
     if node.status == Status.FAILED:
         kind = f" {_text.visible(node.error_type)}" if node.error_type else ""
         yield f"failed{kind}", True
@@ -73,6 +77,8 @@ def facts(node: Node) -> Iterator[tuple[str, bool]]:
     if node.sent or node.received:
         yield f"{_text.size(node.sent)} sent, {_text.size(node.received)} received", False
     for key, value in node.attributes.items():
+        if key in known and known[key] == value:
+            continue
         yield f"{_text.visible(key)}={_text.value(value)}", False
 
 

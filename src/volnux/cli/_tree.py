@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import TypeAlias
 
+    from volnux.telemetry import Redactor
+
     Record: TypeAlias = EventMetrics | NetworkMetrics
 
 #: Levels shown above a record that matters, children shown in it, and what part of its duration a
@@ -59,9 +61,15 @@ class Node:
 
 
 class Forest:
-    """The kept records of a registry, joined by their parents."""
+    """The kept records of a registry, joined by their parents.
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    Args:
+        records: events and network operations.
+        redactor: hides secrets in records that others have written; None where they are our own.
+    """
+
+    def __init__(self, records: Iterable[Record], redactor: Redactor | None = None) -> None:
+        self._redactor = redactor
         self._records: dict[str, Record] = {record.task_id: record for record in records}
         self._parents = {
             record.task_id: record.parent_id
@@ -88,10 +96,22 @@ class Forest:
         below = (record.task_id, record.error_type, record.error) in self._from_below
         return not (record.error_origin or below)
 
-    def trees(self, focus: Iterable[Record]) -> list[Node]:
-        """Return the trees that hold these records, slowest first, with no record twice.
+    def error_of(self, record: Record) -> str | None:
+        """Return the text of a record's error, without secrets."""
+        if record.error is None or self._redactor is None:
+            return record.error
+        return self._redactor.text(record.error)
+
+    def _attributes_of(self, record: Record) -> Mapping[str, Any]:
+        if self._redactor is None:
+            return record.attributes
+        return self._redactor.attributes(record.attributes)
+
+    def trees(self, focus: Iterable[Record], *, by_time: bool = False) -> list[Node]:
+        """Return the trees that hold these records, with no record twice.
 
         Shown are the records themselves, what they ran under, and what took a good part of them.
+        The slowest are first, or, inside a tree, what began first if `by_time`.
         """
         wanted = {record.task_id for record in focus}
         shown: dict[str, set[str]] = {}
@@ -102,7 +122,9 @@ class Forest:
             shown[task_id].update(self._longest(task_id, shown[task_id]))
         # A child of one tree may have been taken for the root of another, cut off by its depth.
         below = {child for children in shown.values() for child in children}
-        trees = [self._node(root, shown, wanted, above) for root, above in roots.items()]
+        trees = [
+            self._node(root, shown, wanted, above, by_time=by_time) for root, above in roots.items()
+        ]
         return sorted(
             (tree for tree in trees if tree.task_id not in below),
             key=lambda tree: tree.duration,
@@ -155,17 +177,23 @@ class Forest:
         return [child for _, child in rest[::-1][: max(0, CHILDREN - len(shown))]]
 
     def _node(
-        self, task_id: str, shown: Mapping[str, set[str]], wanted: set[str], above: int = 0
+        self,
+        task_id: str,
+        shown: Mapping[str, set[str]],
+        wanted: set[str],
+        above: int = 0,
+        *,
+        by_time: bool,
     ) -> Node:
-        inside = shown.get(task_id, set())
         children = [
-            self._node(child, shown, wanted)
-            for child in sorted(inside, key=lambda child: self._records[child].start_time)
+            self._node(child, shown, wanted, by_time=by_time) for child in shown.get(task_id, ())
         ]
+        children.sort(key=lambda node: (node.start if by_time else -node.duration, node.task_id))
         record = self._records[task_id]
         return Node(
             **_fields_of(record),
-            error=record.error if self.is_origin(record) else None,
+            error=self.error_of(record) if self.is_origin(record) else None,
+            attributes=self._attributes_of(record),
             matters=task_id in wanted,
             children=tuple(children),
             more=len(self._inside.get(task_id, ())) - len(children),
@@ -201,7 +229,6 @@ def _fields_of(record: Record) -> dict[str, Any]:
         "status": record.status,
         "start": record.start_time,
         "duration": duration_of(record),
-        "attributes": record.attributes,
         "error_type": record.error_type,
     }
     if isinstance(record, EventMetrics):
