@@ -783,13 +783,33 @@ class TestThread:
         delivery._wake.set()
         entered.wait()
         waits = []
-        monkeypatch.setattr(delivery._room, "wait", lambda seconds: waits.append(seconds))
+        monkeypatch.setattr(delivery._room, "wait", waits.append)
         for number in range(3):
             registry.add(EventMetrics(event_name="a", task_id=str(number)))
         release.set()
         assert self.flush(delivery)
-        assert len(waits) == 1
+        assert waits == [5.0]
         assert delivery.counts()[:3] == (4, 1, {"queue_full": 3})
+
+    def test_ctrl_c_while_held_up_is_the_program_s(self, deliver, monkeypatch):
+        """What was still to be queued is counted as dropped."""
+        entered, release = threading.Event(), threading.Event()
+
+        def hang(records):
+            entered.set()
+            release.wait()
+
+        delivery, registry = deliver(Batches(hang), queue_items=1, blocks=True)
+        registry.add(EventMetrics(event_name="a", task_id="1"))
+        delivery._wake.set()
+        entered.wait()
+        monkeypatch.setattr(delivery._room, "wait", lambda seconds: _interrupt(0, 0))
+        raws = delivery._queue.peek(1)
+        with pytest.raises(KeyboardInterrupt):
+            delivery.accept(raws)
+        release.set()
+        assert self.flush(delivery)
+        assert delivery.counts()[:3] == (2, 1, {"queue_full": 1})
 
     @pytest.mark.parametrize("blocks", [True, False])
     def test_without_a_thread_whoever_flushes_does_the_work(self, deliver, monkeypatch, blocks):

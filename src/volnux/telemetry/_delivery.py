@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: The share of the queue that, once taken, wakes the thread before its interval is over.
 WAKE_SHARE = 0.25
-#: Seconds that a full queue may hold up the program, where it was asked to.
+#: Seconds without progress that a full queue may hold up the program, where it was asked to.
 BLOCK_SECONDS = 5.0
 #: The threads of all deliveries: they never wait for one another.
 _threads: set[int] = set()
@@ -108,8 +108,7 @@ class Delivery:
 
     def detach(self, registry: Registry) -> None:
         """Take no more from a registry, after what it has recorded so far."""
-        unsubscribe = self._sources.pop(registry, None)
-        if unsubscribe is not None:
+        if unsubscribe := self._sources.pop(registry, None):
             unsubscribe()
 
     def accept(self, batch: list[Raw]) -> None:
@@ -125,13 +124,16 @@ class Delivery:
 
     def _wait_for_room(self, queue: RecordQueue, batch: list[Raw]) -> list[Raw]:
         """Queue what there is room for, waiting for more; return what must be dropped."""
-        deadline = self._now() + BLOCK_SECONDS
-        while batch := queue.fill(batch):
-            # Once it has waited in vain, the program is not held up again until something moves.
-            if self._is_stuck or self._thread is None:
-                break
-            self._wake.set()
-            self._is_stuck = not self._room.wait(deadline - self._now())
+        try:
+            while batch := queue.fill(batch):
+                # Held up as long as something moves. Once it has waited in vain, no more.
+                if self._is_stuck or self._thread is None:
+                    break
+                self._wake.set()
+                self._is_stuck = not self._room.wait(BLOCK_SECONDS)
+        except BaseException:  # Ctrl-C: what waits outside is counted, too
+            queue.put(batch)
+            raise
         return batch
 
     def _is_inside(self) -> bool:
@@ -263,7 +265,7 @@ class Delivery:
             return 0.0
         if self._close_by is None:
             return self._settings.interval
-        self._close_publisher()
+        self._close_publisher(self._close_by)
         return None
 
     def _fold_sources(self) -> None:
@@ -293,10 +295,9 @@ class Delivery:
                 left = flush.deadline - self._now()
                 flush.finish(ok=self._call_hook("flush", left) and not self._gave_up)
 
-    def _close_publisher(self) -> None:
+    def _close_publisher(self, deadline: float) -> None:
         try:
-            left = 0.0 if self._close_by is None else self._close_by - self._now()
-            self._call_hook("close", left)
+            self._call_hook("close", deadline - self._now())
         finally:
             self._closed.set()
 

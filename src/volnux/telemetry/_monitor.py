@@ -154,8 +154,8 @@ def monitor_events(
         queue_bytes: how many bytes these may occupy, by estimate.
         interval: seconds after which what has been recorded is published at the latest, however
             little it is.
-        when_full: "drop", or "block" to hold up the program for up to 5 seconds when a queue is
-            full; for programs that would rather wait than lose records.
+        when_full: "drop", or "block" to hold up the program while a queue is full, until 5 seconds
+            have passed without any progress; for programs that would rather wait than lose records.
 
     Returns:
         Monitor: flushes, closes, and tells how it goes.
