@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=PATH",
         help="interpreter of a contender or of an environment (main, autometrics)",
     )
+    parser.add_argument(
+        "--only-ours", action="store_true", help="volnux and the floor, without the peers"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     return parser
 
@@ -80,9 +83,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     results = []
     for name in BENCHMARKS if options.benchmark == "all" else [options.benchmark]:
         print(f"measuring {name} …", file=sys.stderr)
-        settings = {"rounds": options.rounds} if options.rounds else {}
+        settings: dict[str, Any] = {"rounds": options.rounds} if options.rounds else {}
         if name not in ("queries", "delivery-overhead"):
             settings["pythons"] = pythons
+            if options.only_ours:
+                settings["peers"] = ()
         results.append(BENCHMARKS[name](**settings).to_dict())
     return {"schema": "volnux.benchmarks/1", **describe(), "results": results}
 

@@ -646,7 +646,7 @@ def _related(seen: list[Seen]) -> bool:
     named = {record.name: record for record in seen}
     if not {"parent", "child"} <= named.keys():
         return False
-    return named["child"].parent == named["parent"].id
+    return bool(named["child"].parent == named["parent"].id)
 
 
 # -- running ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from benchmarks._result import Measured, Result, not_installed
 from benchmarks.contenders import CONTENDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 ROUNDS = 40
 MILLISECONDS = 15.0
@@ -27,7 +27,12 @@ PEERS = {
 }
 
 
-def measure(*, rounds: int = ROUNDS, pythons: Mapping[str, str] | None = None) -> Result:
+def measure(
+    *,
+    rounds: int = ROUNDS,
+    pythons: Mapping[str, str] | None = None,
+    peers: Iterable[str] = tuple(PEERS),
+) -> Result:
     """Start interpreters turn and turn about, with and without the import."""
     rows = [
         _row("over bare Python (-I)", _least([sys.executable, "-I"], OURS, rounds), MILLISECONDS),
@@ -37,15 +42,16 @@ def measure(*, rounds: int = ROUNDS, pythons: Mapping[str, str] | None = None) -
         ),
         Measured("modules loaded", float(len(loaded())), ""),
     ]
-    peers, missing = [], []
-    for name, statement in PEERS.items():
+    beside, missing = [], []
+    for name in peers:
+        statement = PEERS[name]
         python = _environments.interpreter(CONTENDERS[name].environment, name, pythons)
         try:
             times = _least([python, "-I"], statement, max(3, rounds // 5))
         except subprocess.CalledProcessError:
             missing.append(name)
         else:
-            peers.append([statement, f"{times[1].processor - times[0].processor:.1f} ms"])
+            beside.append([statement, f"{times[1].processor - times[0].processor:.1f} ms"])
     return Result(
         "import",
         "Import",
@@ -53,7 +59,7 @@ def measure(*, rounds: int = ROUNDS, pythons: Mapping[str, str] | None = None) -
         f"{rounds}, started turn and turn about, byte code cached.",
         rows,
         ["peers (-I)", "over bare Python"],
-        peers,
+        beside,
         [*not_installed(missing), "-X importtime, own microseconds: " + ", ".join(loaded())],
     )
 

@@ -12,7 +12,7 @@ from benchmarks._result import Measured, Result, not_installed
 from benchmarks.contenders import CONTENDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 KEPT = 10_000
 FEW, MANY = 100_000, 10_000_000
@@ -28,7 +28,11 @@ PEERS = {"floor": "hand-written floor: one tuple", "otel_span": "OpenTelemetry: 
 
 
 def measure(
-    *, many: int = MANY, rounds: int = 3, pythons: Mapping[str, str] | None = None
+    *,
+    many: int = MANY,
+    rounds: int = 3,
+    pythons: Mapping[str, str] | None = None,
+    peers: Iterable[str] = tuple(PEERS),
 ) -> Result:
     """Fill a registry under tracemalloc, and watch the resident set while events pass.
 
@@ -40,15 +44,15 @@ def measure(
     note = f"{resident['after_few'] / 2**20:.2f} MiB after {FEW:,}, {resident['after_many'] / 2**20:.2f} MiB after {many:,}"
     rows.append(Measured(f"resident set, {FEW:,} to {many:,} events", growth, "x", FLAT, note=note))
     rows.append(_resident_record())
-    peers, missing = [], []
-    for name, what in PEERS.items():
+    beside, missing = [], []
+    for name in peers:
         contender = CONTENDERS[name]
         python = _environments.interpreter(contender.environment, name, pythons)
         answer = _probe(f"peer_{name}", KEPT, python=python)
         if "missing" in answer:
             missing.append(name)
         else:
-            peers.append([what, f"{answer['bytes'] / KEPT:,.0f}"])
+            beside.append([PEERS[name], f"{answer['bytes'] / KEPT:,.0f}"])
     return Result(
         "memory",
         "Memory",
@@ -56,7 +60,7 @@ def measure(
         "batches of 10,000.",
         rows,
         ["peers", "bytes"],
-        peers,
+        beside,
         not_installed(missing),
     )
 
