@@ -238,7 +238,7 @@ def test_every_record_of_every_process_is_in_the_file(machine, method):
     assert ended.status == 0, ended.err
     assert counts(ended.report) == {"step": 101}
     lines = (machine.folder / "all.jsonl").read_text("utf-8").splitlines()
-    ids = [json.loads(line)["task_id"] for line in lines]
+    ids = [json.loads(line)["task_id"] for line in lines if line]
     assert (len(ids), len(set(ids))) == (101, 101)
     again = machine.volnux("report", "--format", "json", "all.jsonl")
     assert counts(json.loads(again.out)) == {"step": 101}
