@@ -13,10 +13,14 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from volnux.telemetry import EventMetrics, NetworkMetrics, read_jsonlines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "telemetry"
 PIPELINE = EXAMPLES / "pipeline.py"
@@ -295,8 +299,21 @@ class TestCommandLine:
         assert discover.active_time < discover.duration / 2
 
 
-def interrupt(command: list[object], at: int) -> tuple[int, str, str]:
-    """Run it on a terminal, press Ctrl-C after `at` files; return status, output and errors."""
+def press_ctrl_c(pid: int) -> None:
+    """Do what a terminal does: the signal goes to the whole group."""
+    os.killpg(pid, signal.SIGINT)
+
+
+def kill_a_worker(pid: int) -> None:
+    """Do what the kernel does when memory runs out: one worker is gone without a word."""
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+
+
+def interrupt(
+    command: list[object], at: int, strike: Callable[[int], None] = press_ctrl_c
+) -> tuple[int, str, str]:
+    """Run it on a terminal, strike after `at` files; return status, output and errors."""
     control, terminal = pty.openpty()
     process = subprocess.Popen(
         [*map(str, command)],
@@ -312,9 +329,9 @@ def interrupt(command: list[object], at: int) -> tuple[int, str, str]:
             errors += os.read(control, 4096).decode()
         except OSError:  # the other end is closed
             break
-        progress = re.findall(r"([\d,]+) files", errors)
+        progress = re.findall(r"\r([0-9][0-9,]*) files", errors)
         if not pressed and progress and int(progress[-1].replace(",", "")) >= at:
-            os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+            strike(process.pid)
             pressed = True
     os.close(control)
     output, _ = process.communicate(timeout=30)
@@ -342,6 +359,19 @@ class TestInterrupt:
         assert row("load", output)[0] == indexed
         (requests,) = number("Server: # requests", output)
         assert number("GET 127.0.0.1: # operations", output) == (requests,)
+
+    def test_a_killed_worker_ends_it(self):
+        """Status 1, what was done, and how many calls went to the grave with the worker."""
+        command = [*PLAIN, PIPELINE, "--report", "--start-method", "fork"]
+        status, output, errors = interrupt(command, at=30, strike=kill_a_worker)
+        assert status == 1
+        assert "Traceback" not in errors
+        (broken,) = number("#  BrokenProcessPool", output)
+        assert broken > 0
+        assert number("health: # started, # finished, # in flight", output)[2] == 0
+        sent, back, missing = number("workers {'sent': #, 'reported': #, 'missing': #}", output)
+        assert sent == back + missing
+        assert missing > 0
 
     @pytest.mark.extras
     def test_volnux_run_still_reports(self):

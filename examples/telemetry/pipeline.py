@@ -27,7 +27,7 @@ import sys
 import sysconfig
 import time
 import urllib.parse
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -274,6 +274,10 @@ async def index_each(job: Job, files: Iterator[str]) -> None:
             await index_file(job, path)
         except FAILURES as error:
             job.failures.append((path, error))
+        except BrokenExecutor as error:
+            # A worker was killed, and the pool takes no more work: end here, and tell what was done.
+            job.failures.append((path, error))
+            return
         job.progress.step()
 
 
@@ -304,11 +308,12 @@ def run(args: argparse.Namespace, db: sqlite3.Connection) -> int:
         ):
             job = Job(db, port, threads, processes, progress, failures)
             asyncio.run(index_all(job, args.root, args.limit))
+            status = int(any(isinstance(error, BrokenExecutor) for _, error in failures))
             failures.extend(resolve_imports(db))
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = 128 + signal.SIGINT
     progress.end()
-    if status:
+    if status > 1:
         print("Interrupted: what follows is what was done.", file=sys.stderr)
     print_results(db, progress.files, failures, traffic)
     return status
