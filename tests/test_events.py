@@ -251,9 +251,9 @@ class TestOneInstance:
                 yield
 
         holding = hold()
-        next(holding)
+        contextvars.copy_context().run(next, holding)
         clock.advance(2.0)
-        contextvars.Context().run(holding.close)
+        holding.close()
 
         assert [(event.status, event.duration) for event in registry.events()] == [
             ("cancelled", 2.0)
@@ -273,11 +273,11 @@ class TestOneInstance:
                 yield
 
         holding = hold()
-        next(holding)
+        contextvars.copy_context().run(next, holding)
         thread = threading.Thread(target=propagate(work))
         thread.start()
         inside.wait()
-        contextvars.Context().run(holding.close)
+        holding.close()
         [running] = registry.events(status="running")
         leave.wait()
         thread.join()
