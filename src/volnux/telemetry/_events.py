@@ -7,7 +7,7 @@ from _thread import get_ident
 from types import FunctionType, MethodType
 
 from volnux.telemetry._current import Event
-from volnux.telemetry._outcome import fail
+from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._scope import SWITCH, root
 from volnux.telemetry._seam import get_current, set_current
 from volnux.telemetry._sites import KEPT, EventSite, event_site
@@ -89,12 +89,13 @@ def traced_event(  # noqa: F811  # what the overloads describe
     if name is None or isinstance(name, str):
         if attributes is not None and not hasattr(attributes, "keys"):
             raise TypeError(f"attributes must be a mapping of names to values, not {attributes!r}")
-        if attributes is None and name in _blocks:
+        if attributes is None and name in _blocks and not _blocks[name]._open:
             return _blocks[name]
         block = TracedEvent(name, attributes)
-        # Shared by name: a block in a loop then costs no more than a look-up.
-        if attributes is None and len(_blocks) < KEPT:
-            block = _blocks.setdefault(name, block)
+        # Shared by name: a block in a loop then costs no more than a look-up. But not while it is
+        # open, for only an instance of its own can tell which of two to end, if not the inner one.
+        if attributes is None and name not in _blocks and len(_blocks) < KEPT:
+            _blocks[name] = block
         return block
     return _trace(name, None, None)
 
@@ -143,13 +144,16 @@ class TracedEvent:
             self._off.append(get_ident())
             return _OFF
         event = [site, scope, parent, scope.now(), get_ident(), None, None, False, None]
+        # What needs a frame of the stack comes before anything that only an exit takes back.
+        opened = Event(event)
+        scope.append(event)
         self._open[id(event)] = event
         set_current(event)
-        scope.append(event)
-        return Event(event)
+        return opened
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        event = self._leave(get_current())
+        current = get_current()
+        event = self._open.pop(id(current), None) or self._leave_astray(current)
         if event is None:
             return
         scope, parent = event[1], event[2]
@@ -157,17 +161,15 @@ class TracedEvent:
         if get_current() is event:
             set_current(parent if parent[5] is None else _still_open(parent))
         if error is not None:
-            fail(event, parent, error)
+            try:
+                fail(event, parent, error)
+            except RecursionError:  # no stack is left for that
+                event[6] = OVERRUN
         event[5] = end
         if event[7]:
             scope.late(event)
         elif len(scope.pending) > scope.pending.limit:
             scope.fold()
-
-    def _leave(self, current: Raw) -> Raw | None:
-        """Return the entry that this exit belongs to: the current one if it is ours."""
-        event = self._open.pop(id(current), None)
-        return self._leave_astray(current) if event is None else event
 
     def _leave_astray(self, current: Raw) -> Raw | None:
         """Return the likeliest entry if it is not the current one; None for an unrecorded one."""

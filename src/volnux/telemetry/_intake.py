@@ -105,10 +105,11 @@ class Intake:
     def _fold(self) -> None:
         if self._folding:  # re-entered from a signal handler or a garbage collection
             return
-        self._folding = True
-        size = len(self._pending)
-        batch = self._pending[:size]
+        batch: list[Raw] = []
         try:
+            self._folding = True
+            size = len(self._pending)
+            batch += self._pending[:size]
             del self._pending[:size]
             batch += self._take_late()
             groups = self._group(batch)

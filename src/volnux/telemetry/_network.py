@@ -9,7 +9,7 @@ from __future__ import annotations
 from _thread import get_ident
 
 from volnux.telemetry._ids import show_id
-from volnux.telemetry._outcome import fail_op, note_in
+from volnux.telemetry._outcome import OVERRUN_OP, fail_op, note_in
 from volnux.telemetry._raw import PLAIN_OP, identify, op_extra_of
 from volnux.telemetry._scope import SWITCH
 from volnux.telemetry._seam import get_current
@@ -97,7 +97,10 @@ class NetworkOp:
         scope = raw[1]
         end = scope.now()
         if error is not None:
-            fail_op(raw, error)
+            try:
+                fail_op(raw, error)
+            except RecursionError:  # no stack is left for that
+                raw[6] = OVERRUN_OP
         raw[5] = end
         if raw[7]:
             scope.late(raw)

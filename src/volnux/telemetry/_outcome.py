@@ -6,7 +6,7 @@ import sys
 
 from volnux.telemetry._guard import note
 from volnux.telemetry._ids import show_id
-from volnux.telemetry._raw import Extra, extra_of, identify, op_extra_of
+from volnux.telemetry._raw import PLAIN_OP, Extra, OpExtra, extra_of, identify, op_extra_of
 from volnux.telemetry._records import Status
 from volnux.telemetry._scope import enclosing_id
 from volnux.telemetry._sites import redactor
@@ -26,6 +26,10 @@ OVERRUN = Extra()
 OVERRUN.status = Status.FAILED
 OVERRUN.error_type = "RecursionError"
 OVERRUN.error = "maximum recursion depth exceeded"
+OVERRUN_OP = OpExtra()
+OVERRUN_OP.status = Status.FAILED
+OVERRUN_OP.error_type = OVERRUN.error_type
+OVERRUN_OP.error = OVERRUN.error
 
 
 def status_of(error: BaseException) -> str:
@@ -64,13 +68,24 @@ def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
     """Write into an open event how it failed. Never raises; sets everything but the end."""
     try:
         _describe(raw, parent, error)
-    except BaseException as mishap:  # as above
+    except (KeyboardInterrupt, SystemExit):
+        _end_at_once(raw)
+        raise
+    except BaseException:  # noqa: BLE001  # no stack is left, or no memory
         if raw[6] is None:
             raw[6] = OVERRUN
         elif raw[6].status == Status.COMPLETED:
             raw[6].status = Status.FAILED
-        if isinstance(mishap, KeyboardInterrupt):
-            raise
+
+
+def _end_at_once(raw: Raw) -> None:
+    """End what a Ctrl-C or a signal keeps its instrument from ending."""
+    extra = extra_of(raw) if raw[6] is None else op_extra_of(raw)
+    if extra.status == Status.COMPLETED:
+        extra.status = Status.FAILED
+    raw[5] = raw[1].now()
+    if raw[7]:
+        raw[1].late(raw)
 
 
 def _describe(raw: Raw, parent: Raw, error: BaseException) -> None:
@@ -109,16 +124,18 @@ def _mark(error: BaseException, origin: str, heading_for: str | None) -> None:
 
 def fail_op(raw: Raw, error: BaseException) -> None:
     """Write into an open network operation how it failed. Never raises."""
-    state = op_extra_of(raw)
-    state.status = Status.FAILED
     try:
-        state.status = status_of(error)
-        state.error_type = type_name(error)
-        state.error = redactor().error_text(error)
-    except BaseException as mishap:  # as above
-        state.error_type = state.error_type or "RecursionError"
-        if isinstance(mishap, KeyboardInterrupt):
-            raise
+        extra = op_extra_of(raw)
+        extra.status = Status.FAILED
+        extra.status = status_of(error)
+        extra.error_type = type_name(error)
+        extra.error = redactor().error_text(error)
+    except (KeyboardInterrupt, SystemExit):
+        _end_at_once(raw)
+        raise
+    except BaseException:  # noqa: BLE001  # as above
+        if raw[6] is PLAIN_OP:
+            raw[6] = OVERRUN_OP
 
 
 def note_in(raw: Raw, stage: str, reason: str, error: BaseException | None = None) -> None:

@@ -5,8 +5,11 @@ As in `_wrappers`, entries are lists whose places `_raw` names: 3 start, 5 end.
 
 from __future__ import annotations
 
-from volnux.telemetry._outcome import fail
+import sys
+
+from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._raw import extra_of
+from volnux.telemetry._records import Status
 from volnux.telemetry._seam import begin, close, get_current, set_current
 
 TYPE_CHECKING = False
@@ -80,6 +83,22 @@ class Steps:
         close(event)
 
 
+def abandon(event: Raw, steps: Steps | None, kind: type[BaseException] | None) -> None:
+    """End an event whose generator was struck between its steps, by an error of a kind."""
+    if steps is not None and get_current() is steps.inside:
+        set_current(steps.outside)
+    if kind is not None and issubclass(kind, RecursionError):
+        event[6] = event[6] or OVERRUN
+    else:
+        extra: Extra = extra_of(event)
+        failed = kind is not None and issubclass(kind, Exception)
+        extra.status = Status.FAILED if failed else Status.CANCELLED
+        extra.error_type = None if kind is None else kind.__name__
+    event[5] = event[1].now()
+    if event[7]:
+        event[1].late(event)
+
+
 def trace_generator(
     function: Callable[P, Generator[Y, S, R]],
     site: EventSite,
@@ -97,38 +116,43 @@ def trace_generator(
     @wraps(function)
     def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:
         started = begun or begin(site)
-        steps = None if started is None else Steps(*started)
+        steps: Steps | None = None
         value: Any = None
         thrown: BaseException | None = None
         closing = False
         stream: Any = None
-        # Not `yield from`, also while nothing is recorded: that closes a generator where this is
-        # to throw GeneratorExit into it, and loses what it returns.
-        while True:
-            if steps is not None:
-                steps.enter()
-            try:
-                if stream is None:
-                    stream = function(*args, **kwargs)
-                item = stream.send(value) if thrown is None else stream.throw(thrown)
-            except StopIteration as stop:
+        try:
+            steps = started and Steps(*started)
+            # Not `yield from`, also while nothing is recorded: that closes a generator where this is
+            # to throw GeneratorExit into it, and loses what it returns.
+            while True:
                 if steps is not None:
-                    steps.quit(stop, closing=closing)
-                return stop.value  # type: ignore[no-any-return]
-            except BaseException as error:
-                thrown = value = None  # no cycle of frame, exception and traceback
+                    steps.enter()
+                try:
+                    if stream is None:
+                        stream = function(*args, **kwargs)
+                    item = stream.send(value) if thrown is None else stream.throw(thrown)
+                except StopIteration as stop:
+                    if steps is not None:
+                        steps.quit(stop, closing=closing)
+                    return stop.value  # type: ignore[no-any-return]
+                except BaseException as error:
+                    thrown = value = None  # no cycle of frame, exception and traceback
+                    if steps is not None:
+                        steps.quit(error, closing=closing)
+                    raise
                 if steps is not None:
-                    steps.quit(error, closing=closing)
-                raise
-            if steps is not None:
-                steps.leave()
-            value = thrown = None
-            try:
-                value = yield item
-            except BaseException as error:  # noqa: BLE001  # handed to the producer
-                thrown = error
-                closing = issubclass(type(error), GeneratorExit)
-            item = None
+                    steps.leave()
+                value = thrown = None
+                try:
+                    value = yield item
+                except BaseException as error:  # noqa: BLE001  # handed to the producer
+                    thrown = error
+                    closing = issubclass(type(error), GeneratorExit)
+                item = None
+        finally:
+            if started is not None and started[0][5] is None:
+                abandon(started[0], steps, sys.exc_info()[0])
 
     return traced
 
@@ -144,33 +168,38 @@ def trace_async_generator(
     @wraps(function)
     async def traced(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, S]:
         started = begun or begin(site)
-        steps = None if started is None else Steps(*started)
+        steps: Steps | None = None
         value: Any = None
         thrown: BaseException | None = None
         closing = False
         stream: Any = None
-        while True:
-            if steps is not None:
-                steps.enter()
-            try:
-                if stream is None:
-                    stream = function(*args, **kwargs)
-                item = await (stream.asend(value) if thrown is None else stream.athrow(thrown))
-            except BaseException as error:
-                thrown = value = None
+        try:
+            steps = started and Steps(*started)
+            while True:
                 if steps is not None:
-                    steps.quit(error, closing=closing)
-                if issubclass(type(error), StopAsyncIteration):
-                    return
-                raise
-            if steps is not None:
-                steps.leave()
-            value = thrown = None
-            try:
-                value = yield item
-            except BaseException as error:  # noqa: BLE001  # handed to the producer
-                thrown = error
-                closing = issubclass(type(error), GeneratorExit)
-            item = None
+                    steps.enter()
+                try:
+                    if stream is None:
+                        stream = function(*args, **kwargs)
+                    item = await (stream.asend(value) if thrown is None else stream.athrow(thrown))
+                except BaseException as error:
+                    thrown = value = None
+                    if steps is not None:
+                        steps.quit(error, closing=closing)
+                    if issubclass(type(error), StopAsyncIteration):
+                        return
+                    raise
+                if steps is not None:
+                    steps.leave()
+                value = thrown = None
+                try:
+                    value = yield item
+                except BaseException as error:  # noqa: BLE001  # handed to the producer
+                    thrown = error
+                    closing = issubclass(type(error), GeneratorExit)
+                item = None
+        finally:
+            if started is not None and started[0][5] is None:
+                abandon(started[0], steps, sys.exc_info()[0])
 
     return traced

@@ -11,9 +11,9 @@ from _thread import get_ident
 from types import NoneType
 
 from volnux.telemetry._deferred import defer, is_deferred
-from volnux.telemetry._outcome import fail
+from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._scope import SWITCH
-from volnux.telemetry._seam import close, get_current, set_current
+from volnux.telemetry._seam import get_current, set_current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +54,15 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
         except BaseException as error:
             end = scope.now()
             set_(parent)
-            fail(event, parent, error)
+            try:
+                fail(event, parent, error)
+            except RecursionError:  # no stack is left for that
+                event[6] = OVERRUN
             event[5] = end
-            close(event)
+            if event[7]:
+                scope.late(event)
+            elif len(scope.pending) > scope.pending.limit:
+                scope.fold()
             raise
         if result is not None and type(result) is not plain:
             if is_deferred(result):
@@ -100,9 +106,15 @@ def trace_coroutine(
             # Closed from another context, there is nothing of ours to restore.
             if get() is event:
                 set_(parent)
-            fail(event, parent, error)
+            try:
+                fail(event, parent, error)
+            except RecursionError:  # no stack is left for that
+                event[6] = OVERRUN
             event[5] = end
-            close(event)
+            if event[7]:
+                scope.late(event)
+            elif len(scope.pending) > scope.pending.limit:
+                scope.fold()
             raise
         event[5] = scope.now()
         if get() is event:
