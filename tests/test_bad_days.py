@@ -26,6 +26,7 @@ from volnux.telemetry import (
     set_redactor,
     traced_event,
 )
+from volnux.telemetry._retention import Retention
 from volnux.telemetry.testing import FailingPublisher, FakeClock, RecordingPublisher
 
 
@@ -463,21 +464,49 @@ class TestClocks:
 class TestRecursion:
     """Recursion to the limit."""
 
-    def test_of_functions(self):
-        """A function that calls itself for ever fails as it would untraced, and all is recorded."""
+    @pytest.mark.parametrize("kind", ["function", "block", "operation", "generator", "coroutine"])
+    def test_of_what_is_traced(self, kind):
+        """What calls itself for ever fails as it would untraced, and every part of it ends."""
 
         @traced_event("deep")
-        def deep():
-            return deep()
+        def function():
+            return function()
+
+        def block():
+            with traced_event("deep"):
+                return block()
+
+        def operation():
+            with network_op("h", 1):
+                return operation()
+
+        @traced_event("deep")
+        def produce():
+            yield from produce()
+
+        def generator():
+            return list(produce())
+
+        @traced_event("deep")
+        async def task():
+            return await task()
+
+        def coroutine():
+            return task().send(None)
 
         with capture() as registry:
             with pytest.raises(RecursionError):
-                deep()
+                {one.__name__: one for one in (block, operation, generator, coroutine)}.get(
+                    kind, function
+                )()
+            gc.collect()
             health = registry.health()
-            assert health.in_flight == 0
             assert current_event() is None
-            assert {record.status for record in registry.events()} == {"failed"}
-            assert registry.event_stats()["deep"].failed == health.finished > 50
+            assert health.in_flight == 0
+            assert health.finished > 50
+            with traced_event("after"):
+                pass
+        assert registry.events("after")[0].parent_id is None
 
     def test_of_exceptions_texts(self):
         """An exception whose text recurses for ever is recorded without it."""
@@ -613,6 +642,30 @@ class TestFork:
 
             assert in_child(work) == 0
         assert_whole(registry, 1)
+
+
+class TestFolds:
+    """What goes wrong while records are put away."""
+
+    def test_a_fold_that_fails(self, monkeypatch):
+        """The program sees nothing of it; it is counted, and totals stay exact."""
+
+        @traced_event("step")
+        def step(value):
+            return value
+
+        def fail(self, batch):
+            monkeypatch.undo()
+            raise MemoryError
+
+        with capture() as registry:
+            monkeypatch.setattr(Retention, "keep", fail)
+            assert [step(number) for number in range(2_500)] == [*range(2_500)]
+            health = registry.health()
+        assert health.errors["fold"] == {"MemoryError": 1}
+        assert (health.started, health.finished) == (2_500, 2_500)
+        assert len(registry.events()) + health.evicted == 2_500
+        assert registry.event_stats()["step"].count == 2_500
 
 
 class TestListeners:
