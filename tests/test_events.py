@@ -342,6 +342,53 @@ class TestOff:
         assert registry.health().finished == 0
 
 
+class TestDeferred:
+    def test_a_result_that_is_never_run_is_cancelled(self, registry):
+        """When nobody holds it any more."""
+
+        def items():
+            yield 1
+
+        @traced_event("step")
+        def step():
+            return items()
+
+        step()
+        gc.collect()
+
+        assert [event.status for event in registry.events()] == ["cancelled"]
+
+    def test_a_future_that_is_cancelled_is_cancelled(self, registry):
+        """The event ends as its future does."""
+
+        @traced_event("step")
+        def step():
+            return asyncio.get_running_loop().create_future()
+
+        async def main():
+            step().cancel()
+            await asyncio.sleep(0)
+
+        asyncio.run(main())
+
+        assert [event.status for event in registry.events()] == ["cancelled"]
+
+    def test_a_result_whose_class_cannot_be_asked_is_a_result(self, registry):
+        """A metaclass that raises harms nobody."""
+
+        class Meta(type):
+            def __getattr__(cls, name):
+                raise RuntimeError(name)
+
+        class Odd(metaclass=Meta):
+            pass
+
+        odd = Odd()
+
+        assert traced_event("step")(lambda: odd)() is odd
+        assert [event.status for event in registry.events()] == ["completed"]
+
+
 class TestSetUp:
     def test_an_empty_name_is_refused(self):
         """At once, and the message says what to write."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -62,6 +64,16 @@ def run_together(function, number=8):
 
 @traced_event("work")
 def work():
+    pass
+
+
+@traced_event("fail")
+def fail():
+    raise ValueError
+
+
+@traced_event("awork")
+async def awork():
     pass
 
 
@@ -478,6 +490,56 @@ class TestFolding:
         assert counts(registry) == (3_001, 3_001, 0)
 
 
+class TestFoldingInTime:
+    """Nobody has to ask for the memory to be bounded, whatever is recorded."""
+
+    def test_of_failing_events(self, registry):
+        """Failures are folded as successes are."""
+        for _ in range(3_000):
+            with contextlib.suppress(ValueError):
+                fail()
+
+        assert len(registry._pending) < 2_000
+
+    def test_of_coroutines(self, registry):
+        """Also when nothing else runs."""
+
+        async def main():
+            for _ in range(3_000):
+                await awork()
+
+        asyncio.run(main())
+
+        assert len(registry._pending) < 2_000
+
+    def test_in_captures_around_each_other(self):
+        """The inner one folds them all."""
+        with capture(strict=True) as outer, capture(strict=True) as inner:
+            for _ in range(3_000):
+                work()
+
+        assert len(outer._pending) < 2_000
+        assert len(inner._pending) < 2_000
+
+    def test_of_what_a_fold_met_running(self, registry):
+        """A failure and a coroutine that were seen running are announced."""
+
+        @traced_event("fails")
+        def fails():
+            registry.fold()
+            raise ValueError
+
+        @traced_event("waits")
+        async def waits():
+            registry.fold()
+
+        with pytest.raises(ValueError):
+            fails()
+        asyncio.run(waits())
+
+        assert counts(registry) == (2, 2, 0)
+
+
 class TestSubscribe:
     def test_hands_over_every_finished_entry_once(self, registry):
         """In batches, in the order in which they were folded."""
@@ -782,6 +844,11 @@ class TestSetUp:
         """At once, with the value in the message."""
         with pytest.raises(ValueError, match=f"0 or more, not {capacity}"):
             Registry(capacity)
+
+    def test_a_capacity_that_is_no_number_is_refused(self):
+        """At once, with the value in the message."""
+        with pytest.raises(TypeError, match="a number of records, not '10'"):
+            Registry("10")
 
     def test_a_capacity_of_zero_keeps_totals_only(self):
         """Which is a use of its own."""
