@@ -133,7 +133,10 @@ class Intake:
     def _group(self, batch: list[Raw]) -> _Groups:
         """Sort out a batch by site, leaving in it only what has finished. Counts nothing."""
         groups = _Groups()
-        special = groups.special.append
+        special, claim = groups.special.append, groups.claims.append
+        slow = self._kept[0].threshold
+        site: Any = None
+        add: Any = None
         for raw in batch:
             end = raw[5]
             if end is None:
@@ -148,9 +151,15 @@ class Intake:
             if parent.__class__ is list and parent[0] is not None:
                 number = parent[8]
                 raw[2] = identify(parent) if number is None else number
-            groups[raw[0]](end - raw[3])
+            if raw[0] is not site:
+                site = raw[0]
+                add = groups[site]
+            duration = end - raw[3]
+            add(duration)
             if raw[6] is not None:
                 special(raw)
+            elif duration > slow:
+                claim(raw)
         return groups
 
     def _count(self, batch: list[Raw], groups: _Groups) -> None:
@@ -164,14 +173,14 @@ class Intake:
         if len(operations) < len(groups.special):
             for raw in groups.special:
                 if not raw[6].network:
+                    groups.claims.append(raw)
                     self._totals_of(raw[SITE]).count_event(raw[EXTRA])
         self._counted(len(batch))
         if operations:
             self._kept[1].keep(operations)
         if len(operations) < len(batch):
-            self._kept[0].keep(
-                [raw for raw in batch if not raw[SITE].network] if operations else batch
-            )
+            events = [raw for raw in batch if not raw[SITE].network] if operations else batch
+            self._kept[0].keep(events, groups.claims)
         if batch:
             self._tell(batch)
         self.scope.anchor.refresh()
@@ -268,7 +277,9 @@ class _Groups(dict):  # type: ignore[type-arg]  # Site -> the append of its list
 
     def __init__(self) -> None:
         self.durations: dict[Site, list[int]] = {}
+        #: What says more than "completed", and completed events slow enough to be worth keeping.
         self.special: list[Raw] = []
+        self.claims: list[Raw] = []
         self.unfinished: list[Raw] = []
 
     def __missing__(self, site: Site) -> Callable[[int], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _heapq import heappush, heapreplace
-from itertools import count
+from itertools import chain, count
 
 from volnux.telemetry._raw import END, EXTRA, PLAIN_OP, START
 from volnux.telemetry._records import Status
@@ -21,20 +21,22 @@ class Retention:
     """Keeps up to `capacity` finished entries: the newest, and the failed and slowest before them.
 
     When it is full, the oldest entry goes, unless it failed (up to a quarter of the capacity is
-    theirs) or is among the slowest (a tenth). Guarded by its registry's lock.
+    theirs) or is among the slowest (a tenth). Entries come and go by the batch: while one of them
+    lasts there are more than the capacity, which whoever asks never sees. Which of a batch have a
+    claim to stay is found when they come, fresh in the cache; looking at each again when it leaves
+    would cost more than all the rest of keeping it. Guarded by its registry's lock.
     """
 
     __slots__ = (
+        "_batches",
         "_failed",
-        "_gone",
-        "_notable",
         "_order",
-        "_recent",
+        "_size",
         "_slow",
-        "_threshold",
         "capacity",
         "failed_share",
         "slow_share",
+        "threshold",
     )
 
     def __init__(self, capacity: int) -> None:
@@ -46,61 +48,80 @@ class Retention:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._recent: list[Raw] = []
-        #: Entries among the recent that may have a claim to a preferred place, and where they
-        #: stand, counted from the first ever kept. Found while an entry is fresh in the cache:
-        #: looking at each again when it leaves would cost more than all the rest of keeping it.
-        self._notable: deque[tuple[int, Raw]] = deque()
-        self._gone = 0
+        #: Entries in the order they came, and those of them that have a claim.
+        self._batches: deque[tuple[list[Raw], list[Raw]]] = deque()
+        self._size = 0
         self._failed: deque[Raw] = deque()
         self._slow: list[tuple[int, int, Raw]] = []
-        # Nanoseconds to be longer than, to be among the slowest.
-        self._threshold = -1 if self.slow_share else 1 << 200
+        #: Nanoseconds to be longer than, to be among the slowest.
+        self.threshold = -1 if self.slow_share else 1 << 200
 
     def __len__(self) -> int:
-        return len(self._recent) + len(self._failed) + len(self._slow)
+        self._trim()
+        return self._size + len(self._failed) + len(self._slow)
 
-    def keep(self, raws: list[Raw]) -> None:
-        """Take in finished entries, letting go of others as the capacity demands."""
-        threshold = self._threshold
-        self._notable.extend(
-            [
-                (place, raw)
-                for place, raw in enumerate(raws, self._gone + len(self._recent))
-                if raw[5] - raw[3] > threshold or (raw[6] is not None and raw[6] is not PLAIN_OP)
-            ]
-        )
-        self._recent += raws
-        excess = len(self) - self.capacity
-        while excess > 0:
-            del self._recent[:excess]
-            self._gone += excess
-            excess = 0
-            while self._notable and self._notable[0][0] < self._gone:
-                excess += self._prefer(self._notable.popleft()[1])
+    def keep(self, raws: list[Raw], claims: list[Raw] | None = None) -> None:
+        """Take in finished entries, letting go of others as the capacity demands.
 
-    def _prefer(self, raw: Raw) -> int:
-        """Give a leaving entry a preferred place if it has a claim to one; 1 if one was free."""
+        Args:
+            raws: the entries; the list is kept.
+            claims: those of them that say more than "completed", or took longer than `threshold`;
+                looked for if the caller does not know.
+        """
+        if claims is None:
+            claims = [raw for raw in raws if self._has_claim(raw)]
+        self._batches.append((raws, claims))
+        self._size += len(raws)
+        batches = self._batches
+        while batches and len(batches[0][0]) <= self._excess():
+            oldest, claims = batches.popleft()
+            self._size -= len(oldest)
+            for raw in claims:
+                self._prefer(raw)
+
+    def _has_claim(self, raw: Raw) -> bool:
+        extra = raw[EXTRA]
+        plain = extra is None or extra is PLAIN_OP
+        return not plain or raw[END] - raw[START] > self.threshold
+
+    def _excess(self) -> int:
+        return self._size + len(self._failed) + len(self._slow) - self.capacity
+
+    def _trim(self) -> None:
+        """Let go of single entries of the oldest batch."""
+        while (excess := self._excess()) > 0:
+            raws, claims = self._batches.popleft()
+            leaving, staying = raws[:excess], raws[excess:]
+            self._size -= len(leaving)
+            gone = set(map(id, leaving))
+            if staying:
+                still = [raw for raw in claims if id(raw) not in gone]
+                self._batches.appendleft((staying, still))
+            for raw in claims:
+                if id(raw) in gone:
+                    self._prefer(raw)
+
+    def _prefer(self, raw: Raw) -> None:
+        """Give a leaving entry a preferred place if it has a claim to one."""
         extra = raw[EXTRA]
         if self.failed_share and extra is not None and extra.status == Status.FAILED:
             self._failed.append(raw)
-            if len(self._failed) <= self.failed_share:
-                return 1
-            self._failed.popleft()
-            return 0
+            if len(self._failed) > self.failed_share:
+                self._failed.popleft()
+            return
         duration = raw[END] - raw[START]
-        if duration <= self._threshold:
-            return 0
+        if duration <= self.threshold:
+            return
         entry = (duration, next(self._order), raw)
         if len(self._slow) < self.slow_share:
             heappush(self._slow, entry)
-            if len(self._slow) == self.slow_share:
-                self._threshold = self._slow[0][0]
-            return 1
-        heapreplace(self._slow, entry)
-        self._threshold = self._slow[0][0]
-        return 0
+        else:
+            heapreplace(self._slow, entry)
+        if len(self._slow) == self.slow_share:
+            self.threshold = self._slow[0][0]
 
     def kept(self) -> list[Raw]:
         """Return all entries that are kept, in no particular order but the newest last."""
-        return [*self._failed, *(raw for _, _, raw in self._slow), *self._recent]
+        self._trim()
+        recent = chain.from_iterable(raws for raws, _ in self._batches)
+        return [*self._failed, *(raw for _, _, raw in self._slow), *recent]
