@@ -204,7 +204,8 @@ class RetryStats(_Stats):
 
     Attributes:
         total_retries: attempts after the first, summed.
-        total_attempts: all attempts of the events that retried.
+        total_attempts: all attempts of the events that retried, the first ones included; events
+            that succeeded at once are not among them.
         retried_events: events with at least one retry.
         recovered: those of them that completed in the end.
         exhausted: those of them that failed all the same. The rest were cancelled.
