@@ -654,7 +654,7 @@ class TestFolds:
         def step(value):
             return value
 
-        def fail(self, batch):
+        def fail(self, *batch):
             monkeypatch.undo()
             raise MemoryError
 
