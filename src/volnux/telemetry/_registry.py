@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from _operator import itemgetter
 
+from volnux.telemetry._calls import RemoteCalls
 from volnux.telemetry._clock import Clock
 from volnux.telemetry._guard import PROCESS
-from volnux.telemetry._ids import IDS, read_id
+from volnux.telemetry._ids import read_id
 from volnux.telemetry._intake import OTHER, OTHER_OP, Intake
 from volnux.telemetry._raw import END, EXTRA, SCOPE, SITE, START, Adopted
 from volnux.telemetry._records import EventMetrics, NetworkMetrics, Status
@@ -269,42 +270,6 @@ class Registry(Intake):
         # Not cleared: that would wait for a lock which, in the child, nobody may ever give back.
         self.remote = RemoteCalls()
         self._before = _cuts()
-
-
-class RemoteCalls:
-    """Calls that `propagate` sent to other processes, by the token each of them carries.
-
-    Attributes:
-        number: what another process knows the registry by.
-    """
-
-    def __init__(self) -> None:
-        self.number: int = IDS.take()
-        self._sent = 0
-        self._out: set[int] = set()
-
-    def send(self, token: int) -> None:
-        """Count a call as sent."""
-        with IDS.lock:
-            self._sent += 1
-            self._out.add(token)
-
-    def report(self, token: int) -> None:
-        """Count a call as reported."""
-        with IDS.lock:
-            self._out.discard(token)
-
-    def counts(self) -> dict[str, int]:
-        """Return `sent`, `reported` and `missing`."""
-        with IDS.lock:
-            missing = len(self._out)
-            return {"sent": self._sent, "reported": self._sent - missing, "missing": missing}
-
-    def clear(self) -> None:
-        """Start again from nothing."""
-        with IDS.lock:
-            self._sent = 0
-            self._out.clear()
 
 
 def _shared_errors() -> dict[tuple[str, str], int]:
