@@ -487,3 +487,28 @@ class TestHostileSites:
         stats = registry.network_stats()
         assert len(stats) == 2_001
         assert stats["__other__", None, "__other__"].count == 100
+
+
+class TestSizes:
+    """Counts and ports that no back end could hold."""
+
+    def test_a_count_beyond_64_bits_is_refused_and_counted(self):
+        """It cannot break whoever writes the record down."""
+        with capture(isolated=True) as registry, network_op("host", 80) as op:
+            op.sent(5)
+            op.sent(1 << 63)
+            op.received(10**5000)
+        [record] = registry.network_ops()
+        assert (record.bytes_sent, record.bytes_received) == (5, 0)
+        assert registry.health().errors == {"network": {"count is too large": 2}}
+
+    @pytest.mark.parametrize(
+        "port",
+        [-1, 65_536, 1 << 200, "http", object()],
+        ids=["negative", "beyond", "huge", "text", "thing"],
+    )
+    def test_a_port_that_cannot_be_is_none(self, port):
+        """Only 0 to 65535 are ports."""
+        with capture(isolated=True) as registry, network_op("host", port):
+            pass
+        assert registry.network_ops()[0].port is None

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Where an entry holds the one that was open on the same instance before it, if there was one.
 NESTED = 12
 
+#: More bytes than one call can mean: what back ends hold in a signed 64-bit number.
+MOST = (1 << 63) - 1
+
 
 class NetworkOp:
     """Record one exchange with a host and port.
@@ -120,7 +123,7 @@ class NetworkOp:
         raw = self._raw
         if raw is None:
             return
-        if type(count) is not int or count < 0 or raw[5] is not None:
+        if type(count) is not int or not 0 <= count <= MOST or raw[5] is not None:
             count = self._checked(raw, count)
         raw[9] += count
 
@@ -129,7 +132,7 @@ class NetworkOp:
         raw = self._raw
         if raw is None:
             return
-        if type(count) is not int or count < 0 or raw[5] is not None:
+        if type(count) is not int or not 0 <= count <= MOST or raw[5] is not None:
             count = self._checked(raw, count)
         if raw[11] is None and count:
             raw[11] = raw[1].now()
@@ -162,12 +165,13 @@ class NetworkOp:
             return 0
         try:
             number = int(count.__index__())
-            if number >= 0:
+            if 0 <= number <= MOST:
                 return number
         except Exception as error:  # noqa: BLE001  # whatever was given, it must not hurt
             note_in(raw, "network", "count is no number of bytes", error)
             return 0
-        note_in(raw, "network", "count is negative", ValueError(f"{number} bytes"))
+        reason = "count is negative" if number < 0 else "count is too large"
+        note_in(raw, "network", reason, ValueError(reason))
         return 0
 
 

@@ -72,11 +72,12 @@ class OpSite(Site):
 
 
 def port_number(port: Any) -> int | None:
-    """Return a port as a number; None for what is none."""
+    """Return a port as a number from 0 to 65535; None for what is none."""
     try:
-        return int(port)
-    except Exception:  # noqa: BLE001  # unhashable, or hostile: described afresh each time
+        number = int(port)
+    except Exception:  # noqa: BLE001  # whatever was given, it must not hurt
         return None
+    return number if 0 <= number <= 65_535 else None
 
 
 _event_sites: dict[str, EventSite] = {}

@@ -36,6 +36,8 @@ class ConsolePublisher(MetricsPublisher):
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        if stream is not None and not hasattr(stream, "write"):
+            raise TypeError(f"ConsolePublisher writes to a text stream, not to {stream!r}")
         self._stream = stream
 
     def __repr__(self) -> str:
