@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FOLDER: Final = "VOLNUX_RUN_DIR"
 #: Seconds that a process may be kept from ending, to save what it recorded.
 PATIENCE: Final = 5.0
+#: Seconds that a signal handler keeps the program from going on.
+GRACE: Final = 0.5
 _OPEN: Final = ".open"
 _STATE: Final = ".json"
 
@@ -58,7 +60,8 @@ class Household:
         self._finish: Callable[[], None] = self.save if finish is None else finish
         self._pid = os.getpid()
         self._mark = _Mark(folder)
-        self._ending = self._is_terminated = False
+        self._ending = self._is_terminated = self._is_saved = False
+        self._saving = _thread.allocate_lock()
 
     def watch(self) -> None:
         """Learn of this process's end, and of the children it starts."""
@@ -95,8 +98,10 @@ class Household:
     def save(self) -> None:
         """Leave what this process has recorded in the folder. Never raises."""
         try:
-            self.monitor.flush(timeout=PATIENCE)
-            self._mark.save({"processes": 1, "unreported": 0, "registry": self.registry.export()})
+            with self._saving:
+                self.monitor.flush(timeout=PATIENCE)
+                state = {"processes": 1, "unreported": 0, "registry": self.registry.export()}
+                self._mark.save(state)
         except Exception:  # noqa: BLE001, S110  # the folder is gone with the run: nobody is asking
             pass
 
@@ -116,17 +121,28 @@ class Household:
         if where == ("subprocess", "_execute_child"):
             return  # about to become another program
         self._mark = _Mark(self.folder)
+        self._saving = _thread.allocate_lock()
         if where == ("multiprocessing.popen_fork", "_launch"):
             self.enter()
         else:
             self._mark.set()
 
     def _terminated(self, _number: int, _frame: FrameType | None) -> None:
-        if self._ending:  # do not disturb
+        if self._is_saved:
+            _terminate()
+        elif self._ending:  # do not disturb
             self._is_terminated = True
-            return
-        _in_time(self.end)
-        _terminate()
+        else:
+            self._ending = True
+            # What this signal has interrupted may hold the registry's lock, so it has to go on
+            # if saving does not get anywhere: the signal comes again when that is done.
+            if _in_time(self._save_and_signal, GRACE):
+                _terminate()
+
+    def _save_and_signal(self) -> None:
+        self.end()
+        self._is_saved = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _at_exit(self) -> None:
         self.end()
@@ -138,6 +154,7 @@ class Household:
         leave, execv, execve = os._exit, os.execv, os.execve
 
         def _exit(status: int) -> None:
+            self._ending = True
             try:
                 _in_time(self.end)
             finally:
@@ -249,8 +266,8 @@ def _can_run(path: Any) -> bool:
     return not isinstance(path, (str, bytes, os.PathLike)) or os.access(path, os.X_OK)
 
 
-def _in_time(function: Callable[[], None]) -> None:
-    """Call a function in a thread of its own, and do not wait for it for ever."""
+def _in_time(function: Callable[[], None], seconds: float = 2 * PATIENCE) -> bool:
+    """Call a function in a thread of its own; return whether it ended within so many seconds."""
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -264,4 +281,4 @@ def _in_time(function: Callable[[], None]) -> None:
         _thread.start_new_thread(call, ())
     except RuntimeError:  # the interpreter is on its way out already
         call()
-    done.acquire(timeout=2 * PATIENCE)
+    return done.acquire(timeout=seconds)
