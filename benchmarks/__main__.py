@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     pythons = dict(pair.split("=", 1) for pair in options.python)
     results = []
+    described = describe()
     for name in BENCHMARKS if options.benchmark == "all" else [options.benchmark]:
         print(f"measuring {name} …", file=sys.stderr)
         settings: dict[str, Any] = {"rounds": options.rounds} if options.rounds else {}
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             if options.only_ours:
                 settings["peers"] = ()
         results.append(BENCHMARKS[name](**settings).to_dict())
-    return {"schema": "volnux.benchmarks/1", **describe(), "results": results}
+    return {"schema": "volnux.benchmarks/1", **described, "results": results}
 
 
 def _setup() -> int:

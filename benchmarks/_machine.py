@@ -9,10 +9,11 @@ from pathlib import Path
 
 
 def describe() -> dict[str, str]:
-    """Date, processor, operating system and Python."""
+    """Date, processor, operating system, Python, and how busy the machine is just now."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
+        "load": f"{os.getloadavg()[0]:.1f}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 

@@ -22,7 +22,8 @@ The **floor** is what a careful person writes by hand for one function: a closur
 `ContextVar`, reads `perf_counter_ns` twice and appends a tuple to a bounded deque. Nothing less records
 nesting, time and outcome. Figures are multiples of it within one run: every contender lives in a process
 of its own, rounds are interleaved, and the least counts. Nanoseconds differ between machines; ratios
-mostly do not. Peers do different jobs: wrapt records nothing, metrics keep no single records and no tree.
+mostly do not, but a busy machine costs volnux more than the floor, because it touches more memory: a load
+well above the number of cores adds 10 to 20 %. Peers do different jobs: wrapt records nothing, metrics keep no single records and no tree.
 """
 
 
@@ -38,7 +39,8 @@ def markdown(runs: Sequence[Run]) -> str:
     """The page: targets on every Python first, then each run in full."""
     parts = [HEAD, f"Machine: {runs[0]['machine']}. Date: {runs[0]['date']}.\n", _targets(runs)]
     for run in runs:
-        parts.append(f"## {run['python']}\n\n{run['date']}, {run['machine']}\n")
+        busy = f", load {run['load']}" if "load" in run else ""
+        parts.append(f"## {run['python']}\n\n{run['date']}, {run['machine']}{busy}\n")
         for result in map(Result.from_dict, run["results"]):
             text = result.text(_table.markdown)
             parts.append(

@@ -77,10 +77,10 @@ class Result:
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands in groups."""
+    """Three significant digits or so, thousands in groups."""
     if value == 0 or abs(value) >= 1000:
         return f"{value:,.0f}"
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f"{value:.{digits}f}"
 
 

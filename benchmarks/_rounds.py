@@ -83,6 +83,11 @@ class Figures(dict[str, dict[str, float]]):
         least = self.setdefault(name, {})
         least[row] = min(least.get(row, float("inf")), answer["ns"] / n)
 
+    @property
+    def unit(self) -> float:
+        """The least that the floor's plain call took beside any row: one unit for the whole run."""
+        return min(self["floor"].values())
+
     def require(self, names: Iterable[str]) -> None:
         """Raise RuntimeError, with the reason, if one of our own contenders could not run."""
         for name in names:

@@ -96,7 +96,7 @@ def measure(
 
 def _measured(figures: _rounds.Figures, row: Row) -> Measured:
     cost = figures[row.contender][row.case] - (figures["bare"][row.over] if row.over else 0)
-    unit = figures["floor"][row.case]
+    unit = figures.unit
     detail = f"{cost:,.0f} ns; floor {unit:,.0f} ns"
     return Measured(row.what, cost / unit, target=row.target, note=detail)
 
@@ -111,5 +111,5 @@ def _beside(figures: _rounds.Figures, case: str, peers: tuple[str, ...]) -> list
         if name in figures.missing:
             cells.append("not installed")
         else:
-            cells.append("-" if cost is None else number((cost - bare) / figures["floor"][case]))
+            cells.append("-" if cost is None else number((cost - bare) / figures.unit))
     return [row.what, *cells]

@@ -32,7 +32,14 @@ class TestMeasured:
 class TestNumber:
     @pytest.mark.parametrize(
         ("value", "text"),
-        [(0.0, "0"), (0.254, "0.25"), (12.34, "12.3"), (123.4, "123"), (1234.5, "1,234")],
+        [
+            (0.0, "0"),
+            (0.897, "0.897"),
+            (2.504, "2.50"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (1234.5, "1,234"),
+        ],
     )
     def test_shows_three_digits(self, value, text):
         """Figures carry as many digits as they are worth."""

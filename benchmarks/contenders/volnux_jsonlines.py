@@ -22,4 +22,9 @@ def cases() -> Mapping[str, _work.Run]:
     atexit.register(folder.cleanup)
     monitor = monitor_events([JSONLinesPublisher(Path(folder.name) / "records.jsonl")])
     run = instrumented(lambda: current_registry().fold())["call"]
-    return {"call": _work.Prepared(run, lambda: monitor.flush(30), lambda: account(monitor))}
+
+    def prepare() -> None:
+        monitor.flush(30)
+        current_registry().clear()
+
+    return {"call": _work.Prepared(run, prepare, lambda: account(monitor))}

@@ -31,5 +31,6 @@ def cases() -> Mapping[str, _work.Run]:
     def prepare() -> None:
         monitor.flush(30)
         publisher.events.clear()
+        current_registry().clear()
 
     return {"call": _work.Prepared(run, prepare, lambda: account(monitor))}
