@@ -669,3 +669,35 @@ class TestSwitch:
             step()
 
         assert default_registry().health().started == before
+
+
+CHURN = """
+import gc
+from contextvars import copy_context
+from volnux.telemetry import Registry, monitor_events, traced_event
+from volnux.telemetry._scope import CURRENT, PROCESS_ROOT
+
+@traced_event
+def stream():
+    while True:
+        yield
+
+with monitor_events(registry=Registry()) as monitor:
+    for _ in range(5_000):
+        endless = stream()
+        next(endless)
+        cycle = [endless]
+        cycle.append(cycle)
+        del endless, cycle
+        assert copy_context().get(CURRENT, PROCESS_ROOT) is CURRENT.get() is PROCESS_ROOT
+    gc.collect()
+    print(monitor.health().finished)
+"""
+
+
+def test_collections_that_close_generators_leave_contexts_whole():
+    """A collection may strike inside ContextVar.set, and set it again; on 3.11 that crashed."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CHURN], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "5000\n", "")

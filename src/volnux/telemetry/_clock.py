@@ -30,8 +30,8 @@ class SystemClock(Clock):
     """The operating system's clocks: `time.perf_counter_ns` and `time.time_ns`."""
 
     # Bound when the class is made, so that tools that patch `time` later leave durations alone.
-    monotonic_ns = staticmethod(perf_counter_ns)
-    time_ns = staticmethod(time_ns)
+    monotonic_ns: Callable[[], int] = staticmethod(perf_counter_ns)
+    time_ns: Callable[[], int] = staticmethod(time_ns)
 
 
 SYSTEM_CLOCK = SystemClock()

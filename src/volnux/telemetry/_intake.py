@@ -52,7 +52,7 @@ class Intake:
         self._open: dict[int, Raw] = {}
         self._listeners: dict[object, Listener] = {}
         self._start_again()
-        self.scope = self._make_scope(clock)
+        self.scope: Scope = self._make_scope(clock)
         on_fork(self)
 
     def _start_again(self) -> None:

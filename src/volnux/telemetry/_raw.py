@@ -138,7 +138,7 @@ def op_extra_of(raw: Raw) -> OpExtra:
         return raw[6]  # type: ignore[no-any-return]  # raw entries are untyped on purpose
 
 
-class Pending(list):  # type: ignore[type-arg]  # of Raw
+class Pending(list["Raw"]):
     """Entries not yet folded, and how many may wait before who adds one more folds them."""
 
     __slots__ = ("limit",)

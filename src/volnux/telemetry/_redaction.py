@@ -94,15 +94,15 @@ class Redactor:
         max_attributes: int = 128,
         enabled: bool = True,
     ) -> None:
-        self.max_name = _limit("max_name", max_name, 16)
-        self.max_text = _limit("max_text", max_text, 16)
-        self.max_items = _limit("max_items", max_items, 1)
-        self.max_depth = _limit("max_depth", max_depth, 1)
-        self.max_attributes = _limit("max_attributes", max_attributes, 1)
+        self.max_name: int = _limit("max_name", max_name, 16)
+        self.max_text: int = _limit("max_text", max_text, 16)
+        self.max_items: int = _limit("max_items", max_items, 1)
+        self.max_depth: int = _limit("max_depth", max_depth, 1)
+        self.max_attributes: int = _limit("max_attributes", max_attributes, 1)
         if not _is_short_line(replacement):
             raise ValueError("replacement must be one short printable line, such as '[redacted]'")
-        self.replacement = replacement
-        self.enabled = bool(enabled)
+        self.replacement: str = replacement
+        self.enabled: bool = bool(enabled)
         extra = _strings("keys", keys)
         allowed = _strings("allow", allow)
         self._keys = tuple(words_of(key) for key in extra)

@@ -60,7 +60,7 @@ class Registry(Intake):
                 "clock must be a volnux.telemetry.Clock, such as testing.FakeClock(), "
                 f"not {clock!r}"
             )
-        self.remote = RemoteCalls()
+        self.remote: RemoteCalls = RemoteCalls()
         self._has_adopted = False
         self._before = _shared_errors()
         super().__init__(capacity, clock, strict=strict)

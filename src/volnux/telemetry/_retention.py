@@ -31,7 +31,6 @@ class Retention:
         "_batches",
         "_failed",
         "_order",
-        "_size",
         "_slow",
         "capacity",
         "failed_share",
@@ -48,9 +47,9 @@ class Retention:
 
     def clear(self) -> None:
         """Forget everything."""
-        #: Entries in the order they came, and those of them that have a claim.
-        self._batches: deque[tuple[list[Raw], list[Raw]]] = deque()
-        self._size = 0
+        #: Entries in the order they came, those of them that have a claim, and how many had come
+        #: before them. How many there are follows from that, so that one step adds or takes them.
+        self._batches: deque[tuple[list[Raw], list[Raw], int]] = deque()
         self._failed: deque[Raw] = deque()
         self._slow: list[tuple[int, int, Raw]] = []
         #: Nanoseconds to be longer than, to be among the slowest.
@@ -58,7 +57,7 @@ class Retention:
 
     def __len__(self) -> int:
         self._trim()
-        return self._size + len(self._failed) + len(self._slow)
+        return self.capacity + self._excess()
 
     def keep(self, raws: list[Raw], claims: list[Raw] | None = None) -> None:
         """Take in finished entries, letting go of others as the capacity demands.
@@ -70,13 +69,11 @@ class Retention:
         """
         if claims is None:
             claims = [raw for raw in raws if self._has_claim(raw)]
-        self._batches.append((raws, claims))
-        self._size += len(raws)
         batches = self._batches
+        before = batches[-1][2] + len(batches[-1][0]) if batches else 0
+        batches.append((raws, claims, before))
         while batches and len(batches[0][0]) <= self._excess():
-            oldest, claims = batches.popleft()
-            self._size -= len(oldest)
-            for raw in claims:
+            for raw in batches.popleft()[1]:
                 self._prefer(raw)
 
     def _has_claim(self, raw: Raw) -> bool:
@@ -85,18 +82,23 @@ class Retention:
         return not plain or raw[END] - raw[START] > self.threshold
 
     def _excess(self) -> int:
-        return self._size + len(self._failed) + len(self._slow) - self.capacity
+        recent = 0
+        if self._batches:
+            newest, _, before = self._batches[-1]
+            recent = before + len(newest) - self._batches[0][2]
+        return recent + len(self._failed) + len(self._slow) - self.capacity
 
     def _trim(self) -> None:
         """Let go of single entries of the oldest batch."""
         while (excess := self._excess()) > 0:
-            raws, claims = self._batches.popleft()
+            raws, claims, before = self._batches[0]
             leaving, staying = raws[:excess], raws[excess:]
-            self._size -= len(leaving)
             gone = set(map(id, leaving))
             if staying:
                 still = [raw for raw in claims if id(raw) not in gone]
-                self._batches.appendleft((staying, still))
+                self._batches[0] = (staying, still, before + len(leaving))
+            else:
+                self._batches.popleft()
             for raw in claims:
                 if id(raw) in gone:
                     self._prefer(raw)
@@ -123,5 +125,5 @@ class Retention:
     def kept(self) -> list[Raw]:
         """Return all entries that are kept, in no particular order but the newest last."""
         self._trim()
-        recent = chain.from_iterable(raws for raws, _ in self._batches)
+        recent = chain.from_iterable(raws for raws, _, _ in self._batches)
         return [*self._failed, *(raw for _, _, raw in self._slow), *recent]

@@ -214,7 +214,7 @@ class capture(_Scoped):  # noqa: N801  # a verb, used as one
         strict: bool = False,
     ) -> None:
         super().__init__()
-        self.registry = Registry(capacity, clock=clock, strict=strict)
+        self.registry: Registry = Registry(capacity, clock=clock, strict=strict)
         self._isolated = isolated
 
     def __enter__(self) -> Registry:

@@ -5,7 +5,9 @@ As in `_wrappers`, entries are lists whose places `_raw` names: 3 start, 5 end.
 
 from __future__ import annotations
 
+import gc
 import sys
+from contextvars import copy_context
 
 from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._raw import extra_of
@@ -15,6 +17,7 @@ from volnux.telemetry._seam import begin, close, get_current, set_current
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
+    from contextvars import Context
     from typing import Any, ParamSpec, TypeVar
 
     from volnux.telemetry._raw import Extra, Raw
@@ -24,6 +27,28 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     S = TypeVar("S")
     Y = TypeVar("Y")
+
+
+#: Contexts as they were at closings since the last garbage collection, and which one that was.
+_held: list[Context] = []
+_held_since: list[object] = [None]
+
+
+def hold_context() -> None:
+    """Keep a context whole while a garbage collection strikes in the middle of changing it.
+
+    Up to Python 3.11 a collection runs wherever memory is asked for, also inside `ContextVar.set`.
+    If it closes a generator that sets a context variable, as a traced one does, the mapping that is
+    being read is freed, and the process crashes. Held until another collection is over, it stays.
+    From 3.12 on collections wait for the interpreter to be between two instructions.
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return
+    collections = [generation["collections"] for generation in gc.get_stats()]
+    if _held_since[0] != collections:
+        _held_since[0] = collections
+        _held.clear()
+    _held.append(copy_context())
 
 
 class Steps:
@@ -43,8 +68,10 @@ class Steps:
         self.items = 0
         self.first: int | None = None
 
-    def enter(self) -> None:
+    def enter(self, *, closing: bool) -> None:
         """Go into the producer."""
+        if closing:
+            hold_context()
         self.outside = get_current()
         set_current(self.inside)
         self.begun = self.now()
@@ -127,7 +154,7 @@ def trace_generator(
             # to throw GeneratorExit into it, and loses what it returns.
             while True:
                 if steps is not None:
-                    steps.enter()
+                    steps.enter(closing=closing)
                 try:
                     if stream is None:
                         stream = function(*args, **kwargs)
@@ -177,7 +204,7 @@ def trace_async_generator(
             steps = started and Steps(*started)
             while True:
                 if steps is not None:
-                    steps.enter()
+                    steps.enter(closing=closing)
                 try:
                     if stream is None:
                         stream = function(*args, **kwargs)

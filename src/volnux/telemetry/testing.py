@@ -82,7 +82,7 @@ class FailingPublisher(RecordingPublisher):
 
     def __init__(self, error: Exception | None = None, times: int | None = None) -> None:
         super().__init__()
-        self.error = OSError("this back end is down") if error is None else error
+        self.error: Exception = OSError("this back end is down") if error is None else error
         self.left = times
 
     def _fail(self) -> None:

@@ -61,7 +61,7 @@ class JSONLinesPublisher(MetricsPublisher):
             raise ValueError(f"max_bytes must be above 0, or None for no limit, not {max_bytes}")
         if backups < 0:
             raise ValueError(f"backups must be 0 or more, not {backups}")
-        self.path = os.path.abspath(os.fspath(path))
+        self.path: str = os.path.abspath(os.fspath(path))
         _check_path(self.path)
         self._max_bytes = max_bytes
         self._backups = backups
