@@ -4,17 +4,22 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from volnux.telemetry._redaction import Redactor
 
 
+_get: list[Callable[[], Redactor]] = []
+
+
 def redactor() -> Redactor:
     """Return the rule in force. Loaded when first asked for: importing volnux has a budget."""
-    from volnux.telemetry._redaction import get_redactor
+    if not _get:
+        from volnux.telemetry._redaction import get_redactor
 
-    return get_redactor()
+        _get.append(get_redactor)
+    return _get[0]()
 
 
 #: Sites made by name at run time that are kept for reuse; beyond, each use makes its own.
