@@ -292,7 +292,7 @@ def test_ctrl_c_still_reports_what_the_workers_did(machine):
         + """
     def work(n):
         step(n)
-        print("ready", flush=True)
+        os.write(1, b"ready\\n")
         time.sleep(60)
     processes = [context.Process(target=work, args=(n,)) for n in range(2)]
     for process in processes:
