@@ -26,7 +26,7 @@ COMMANDS = {
     ),
     "tests": (
         ["-e", ".[cli]", "--group", "test"],
-        [PYTHON, "-m", "pytest"],
+        [PYTHON, "-m", "pytest", "-n", "auto", "--dist", "worksteal"],
     ),
 }
 

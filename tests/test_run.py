@@ -45,7 +45,7 @@ def test_the_first_run_makes_the_environment(script):
     assert venv[:3] == [sys.executable, "-m", "venv"]
     assert pip[-1] == "pip>=25.1"
     assert install[-4:] == ["-e", ".[cli]", "--group", "test"]
-    assert command == [script.PYTHON, "-m", "pytest", "-q"]
+    assert command == [script.PYTHON, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "-q"]
 
 
 def test_the_second_run_starts_at_once(script):
