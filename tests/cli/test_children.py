@@ -297,18 +297,38 @@ def test_ctrl_c_still_reports_what_the_workers_did(machine):
     processes = [context.Process(target=work, args=(n,)) for n in range(2)]
     for process in processes:
         process.start()
+    os.write(1, b"ready\\n")  # during a fork, Python lets interrupts get lost
     for process in processes:
         process.join()
 """
     )
     words = ["-m", "volnux", "run", "--format", "json", "program.py", "fork"]
     process = machine.start(*words, start_new_session=True)
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    assert [process.stdout.readline() for _ in range(3)] == ["ready\n"] * 3
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
     report = json.loads(err[err.index('{\n  "schema"') :])
     assert counts(report) == {"step": 2}
+
+
+def test_children_are_waited_for_whoever_imported_multiprocessing(machine):
+    """Python joins them at the exit, before the report, also if it learned of them before us."""
+    machine.write("import multiprocessing.util\n", "sitecustomize.py")
+    machine.env["PYTHONPATH"] = str(machine.folder)
+    machine.write(
+        POOL
+        + """
+    def work():
+        os.read(ours, 1)
+        step(0)
+    ours, theirs = os.pipe()
+    context.Process(target=work).start()
+    import atexit
+    atexit.register(os.write, theirs, b"x")
+"""
+    )
+    assert counts(machine.counted("program.py", "fork")) == {"step": 1}
 
 
 def test_telemetry_that_is_off_stays_off(machine):

@@ -67,9 +67,13 @@ class Household:
         """Learn of this process's end, and of the children it starts."""
         import atexit
 
-        # Before multiprocessing is imported: what is registered first is called last, and so
-        # multiprocessing has joined its children by the time this process finishes.
+        # What is registered first is called last, and so multiprocessing, registered after this,
+        # has joined its children by the time this process finishes.
         atexit.register(self._at_exit)
+        util: Any = sys.modules.get("multiprocessing.util")
+        if util is not None:  # coverage, or a .pth file, was there before us
+            atexit.unregister(util._exit_function)
+            atexit.register(util._exit_function)
         import multiprocessing.spawn
 
         spawn: Any = multiprocessing.spawn

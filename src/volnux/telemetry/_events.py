@@ -143,10 +143,11 @@ class TracedEvent:
         if not SWITCH.on or scope is None:
             self._off.append(get_ident())
             return _OFF
-        event = [site, scope, parent, scope.now(), get_ident(), None, None, False, None]
+        now, append, _ = scope.hot
+        event = [site, scope, parent, now(), get_ident(), None, None, False, None]
         # What needs a frame of the stack comes before anything that only an exit takes back.
         opened = Event(event)
-        scope.append(event)
+        append(event)
         self._open[id(event)] = event
         set_current(event)
         return opened
@@ -157,7 +158,8 @@ class TracedEvent:
         if event is None:
             return
         scope, parent = event[1], event[2]
-        end = scope.now()
+        now, _, pending = scope.hot
+        end = now()
         if get_current() is event:
             set_current(parent if parent[5] is None else _still_open(parent))
         if error is not None:
@@ -168,7 +170,7 @@ class TracedEvent:
         event[5] = end
         if event[7]:
             scope.late(event)
-        elif len(scope.pending) > scope.pending.limit:
+        elif len(pending) > pending.limit:
             scope.fold()
 
     def _leave_astray(self, current: Raw) -> Raw | None:

@@ -83,14 +83,14 @@ class NetworkOp:
             site = KNOWN_OPS[self._host, self._port, self._operation]
         except Exception:  # noqa: BLE001  # not known yet, or not even hashable
             site = op_site(self._host, self._port, self._operation)
-        now = scope.now()
-        raw = [site, scope, parent, now, get_ident(), None, PLAIN_OP, False, None, 0, 0, None]
+        now, append, _ = scope.hot
+        raw = [site, scope, parent, now(), get_ident(), None, PLAIN_OP, False, None, 0, 0, None]
         self._raw = raw
         if self._given is not None:
             op_extra_of(raw).attributes = redactor().attributes(self._given)
         if outer is not None and outer[5] is None:
             _nest(raw, outer)
-        scope.append(raw)
+        append(raw)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -98,7 +98,8 @@ class NetworkOp:
         if raw is None or raw[5] is not None:
             return
         scope = raw[1]
-        end = scope.now()
+        now, _, pending = scope.hot
+        end = now()
         if error is not None:
             try:
                 fail_op(raw, error)
@@ -109,7 +110,7 @@ class NetworkOp:
             scope.late(raw)
             if len(raw) > NESTED:
                 self._raw = raw.pop()
-        elif len(scope.pending) > scope.pending.limit:
+        elif len(pending) > pending.limit:
             scope.fold()
 
     async def __aenter__(self: Self) -> Self:
@@ -135,7 +136,8 @@ class NetworkOp:
         if type(count) is not int or not 0 <= count <= MOST or raw[5] is not None:
             count = self._checked(raw, count)
         if raw[11] is None and count:
-            raw[11] = raw[1].now()
+            now = raw[1].now  # fetched apart, as a method it would be looked up slowly
+            raw[11] = now()
         raw[10] += count
 
     def set_attribute(self, key: str, value: Any) -> None:

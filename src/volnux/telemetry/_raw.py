@@ -157,6 +157,7 @@ class Scope:
         registries: the innermost first, then those that its records also flow to.
         anchor: turns stamps of `now` into dates.
         pipeline, attributes: the `pipeline_id` and the shared attributes.
+        hot: `now`, `append` and `pending`, which one look gives to the hot path.
     """
 
     __slots__ = (
@@ -165,6 +166,7 @@ class Scope:
         "append",
         "attributes",
         "fold",
+        "hot",
         "late",
         "now",
         "pending",
@@ -181,12 +183,17 @@ class Scope:
     anchor: Anchor
     pipeline: str | None
     attributes: dict[str, Any] | None
+    hot: tuple[Callable[[], int], Callable[[Raw], None], Pending]
 
     def __init__(self, **parts: Any) -> None:
         for name, part in parts.items():
             setattr(self, name, part)
+        self.hot = (self.now, self.append, self.pending)
 
     def derive(self, **changes: Any) -> Scope:
         """Return a scope like this one but for some parts."""
-        parts = {name: getattr(self, name) for name in self.__slots__ if name != "__weakref__"}
+        parts = {name: getattr(self, name) for name in _PARTS}
         return Scope(**{**parts, **changes})
+
+
+_PARTS = tuple(name for name in Scope.__slots__ if name not in {"__weakref__", "hot"})

@@ -45,14 +45,15 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
         scope = parent[1]
         if scope is None:
             return function(*args, **kwargs)
-        event = [site, scope, parent, scope.now(), ident(), None, None, False, None]
+        now, append, pending = scope.hot
+        event = [site, scope, parent, now(), ident(), None, None, False, None]
         try:
             set_(event)
-            scope.append(event)
+            append(event)
             # An empty dict costs as much to pass on as a full one.
             result = function(*args, **kwargs) if kwargs else function(*args)  # type: ignore[call-arg]
         except BaseException as error:
-            end = scope.now()
+            end = now()
             set_(parent)
             try:
                 fail(event, parent, error)
@@ -61,7 +62,7 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
             event[5] = end
             if event[7]:
                 scope.late(event)
-            elif len(scope.pending) > scope.pending.limit:
+            elif len(pending) > pending.limit:
                 scope.fold()
             raise
         if result is not None and type(result) is not plain:
@@ -69,11 +70,11 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
                 set_(parent)
                 return defer(event, parent, result)  # type: ignore[no-any-return]
             plain = type(result)
-        event[5] = scope.now()
+        event[5] = now()
         set_(parent)
         if event[7]:
             scope.late(event)
-        elif len(scope.pending) > scope.pending.limit:
+        elif len(pending) > pending.limit:
             scope.fold()
         return result
 
@@ -96,13 +97,14 @@ def trace_coroutine(
         scope = parent[1]
         if scope is None:
             return await function(*args, **kwargs)
-        event = [site, scope, parent, scope.now(), ident(), None, None, False, None]
+        now, append, pending = scope.hot
+        event = [site, scope, parent, now(), ident(), None, None, False, None]
         try:
             set_(event)
-            scope.append(event)
+            append(event)
             result = await (function(*args, **kwargs) if kwargs else function(*args))  # type: ignore[call-arg]
         except BaseException as error:
-            end = scope.now()
+            end = now()
             # Closed from another context, there is nothing of ours to restore.
             if get() is event:
                 set_(parent)
@@ -113,15 +115,15 @@ def trace_coroutine(
             event[5] = end
             if event[7]:
                 scope.late(event)
-            elif len(scope.pending) > scope.pending.limit:
+            elif len(pending) > pending.limit:
                 scope.fold()
             raise
-        event[5] = scope.now()
+        event[5] = now()
         if get() is event:
             set_(parent)
         if event[7]:
             scope.late(event)
-        elif len(scope.pending) > scope.pending.limit:
+        elif len(pending) > pending.limit:
             scope.fold()
         return result
 
