@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from volnux.telemetry import _redaction
@@ -892,6 +892,9 @@ class TestProperties:
         json.dumps(redactor.value(key, value), allow_nan=False)
 
     @given(st.sampled_from(TEXTS), MIXED_TEXT, MIXED_TEXT)
+    @example("host=db password='{} with space' dbname=app", "password='", "")
+    @example('"{{\\"token\\": \\"{}\\"}}"', 'token=\\"', "")
+    @example("password='{}'", "password='" * 60, "")
     def test_secrets_are_hidden_in_any_company(self, template, before, after):
         """A secret stays hidden whatever lines stand around it."""
         text = f"{before}\n\n{template.format('zQ9planted')}\n\n{after}"

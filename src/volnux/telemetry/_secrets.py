@@ -73,6 +73,9 @@ _WEBHOOKS: Final = r"(hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/|a
 
 _compiled: dict[str, re.Pattern[str]] = {}
 
+#: Secrets in what another one's quotes enclose; where there are more, all the rest is hidden.
+_MOST_INSIDE = 50
+
 
 def _pattern(source: str) -> re.Pattern[str]:
     """Return the compiled pattern; `re` is imported by the first text that needs it."""
@@ -173,12 +176,12 @@ def _hide_query_value(pair: str, mask: str) -> str:
 
 def _hide_pairs(text: str, mask: str, is_secret: IsSecret) -> str:
     """Hide the values of `key=value`, `key: value`, `"key": "value"`, `('key', 'value')`."""
-    out: list[str] = []
-    last = 0
+    spans: list[tuple[int, int]] = []
+    floor = last = inside = 0
     for found in _pattern(r"""=>|:=|==?|:|["'],""").finditer(text):
-        if found.start() < last:
+        if found.start() < floor:
             continue
-        key, before = _key_before(text, found.start(), last)
+        key, before = _key_before(text, found.start(), floor)
         if not key or not (is_secret(key) or _is_spaced_key(text, before, key, is_secret)):
             continue
         if found[0][0] in "\"'" and not (text[before - 2 : before - 1] == "(" or text[before - 3 : before - 1] == "(b"
@@ -187,8 +190,24 @@ def _hide_pairs(text: str, mask: str, is_secret: IsSecret) -> str:
         start = _pattern(r"[ \t]{0,8}").match(text, found.end()).end()  # type: ignore[union-attr]
         start, end = _value_span(text, start, key)
         if end > start and not _is_harmless(text[start:end], key):
+            inside += start < last
+            if inside > _MOST_INSIDE:
+                end = len(text)
+            spans.append((start, end))
+            # A quote may be that of the next value, in a text that was cut: look inside, too.
+            floor = start if text[start - 1] in "\"'" else max(floor, end)
+            last = max(last, end)
+    return _mask_spans(text, spans, mask)
+
+
+def _mask_spans(text: str, spans: list[tuple[int, int]], mask: str) -> str:
+    """Put the mask in place of spans, one for all that overlap; they come ordered by start."""
+    out: list[str] = []
+    last = 0
+    for start, end in spans:
+        if not out or start > last:
             out += (text[last:start], mask)
-            last = end
+        last = max(last, end)
     return "".join((*out, text[last:]))
 
 
