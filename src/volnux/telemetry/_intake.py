@@ -134,7 +134,8 @@ class Intake:
         """Sort out a batch by site, leaving in it only what has finished. Counts nothing."""
         groups = _Groups()
         special, claim = groups.special.append, groups.claims.append
-        slow = self._kept[0].threshold
+        operation, op_claim = groups.operations.append, groups.op_claims.append
+        slow, slow_op = self._kept[0].threshold, self._kept[1].threshold
         site: Any = None
         add: Any = None
         for raw in batch:
@@ -156,10 +157,16 @@ class Intake:
                 add = groups[site]
             duration = end - raw[3]
             add(duration)
-            if raw[6] is not None:
+            extra = raw[6]
+            if extra is None:
+                if duration > slow:
+                    claim(raw)
+            elif extra is PLAIN_OP:
+                operation(raw)
+                if duration > slow_op:
+                    op_claim(raw)
+            else:
                 special(raw)
-            elif duration > slow:
-                claim(raw)
         return groups
 
     def _count(self, batch: list[Raw], groups: _Groups) -> None:
@@ -168,16 +175,21 @@ class Intake:
             batch = [raw for raw in batch if id(raw) not in self._open]
         for site, durations in groups.durations.items():
             self._totals_of(site, len(durations)).durations.buffer += durations
-        operations = [raw for raw in groups.special if raw[6].network]
-        self._count_ops(operations)
-        if len(operations) < len(groups.special):
-            for raw in groups.special:
-                if not raw[6].network:
-                    groups.claims.append(raw)
-                    self._totals_of(raw[SITE]).count_event(raw[EXTRA])
+        operations = groups.operations
+        for raw in groups.special:
+            totals = self._totals_of(raw[SITE])
+            if raw[EXTRA].network:
+                totals.count_outcome(raw[EXTRA].status)
+                groups.op_claims.append(raw)
+            else:
+                totals.count_event(raw[EXTRA])
+                groups.claims.append(raw)
+        if len(groups.op_claims) and len(operations) < len(batch):
+            operations = [raw for raw in batch if raw[SITE].network]
         self._counted(len(batch))
         if operations:
-            self._kept[1].keep(operations)
+            self._count_bytes(operations)
+            self._kept[1].keep(operations, groups.op_claims)
         if len(operations) < len(batch):
             events = [raw for raw in batch if not raw[SITE].network] if operations else batch
             self._kept[0].keep(events, groups.claims)
@@ -185,16 +197,18 @@ class Intake:
             self._tell(batch)
         self.scope.anchor.refresh()
 
-    def _count_ops(self, operations: list[Raw]) -> None:
-        site = totals = None
+    def _count_bytes(self, operations: list[Raw]) -> None:
+        site: Any = None
+        sent = received = 0
         for raw in operations:
-            if totals is None or raw[0] is not site:
+            if raw[0] is not site:
+                if site is not None:
+                    self._totals_of(site).count_bytes(sent, received)
                 site = raw[0]
-                totals = self._totals_of(site)
-            totals.bytes_sent += raw[9]
-            totals.bytes_received += raw[10]
-            if raw[6] is not PLAIN_OP:
-                totals.count_outcome(raw[6].status)
+                sent = received = 0
+            sent += raw[9]
+            received += raw[10]
+        self._totals_of(site).count_bytes(sent, received)
 
     def _counted(self, size: int) -> None:
         self._finished += size
@@ -277,9 +291,12 @@ class _Groups(dict):  # type: ignore[type-arg]  # Site -> the append of its list
 
     def __init__(self) -> None:
         self.durations: dict[Site, list[int]] = {}
-        #: What says more than "completed", and completed events slow enough to be worth keeping.
+        #: Operations that completed, and whatever says more than that.
+        self.operations: list[Raw] = []
         self.special: list[Raw] = []
+        #: Events and operations with a claim to be kept: slow ones first.
         self.claims: list[Raw] = []
+        self.op_claims: list[Raw] = []
         self.unfinished: list[Raw] = []
 
     def __missing__(self, site: Site) -> Callable[[int], None]:

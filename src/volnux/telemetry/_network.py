@@ -6,8 +6,6 @@ On the hot path: an entry is a list whose places `_raw` names (5 end, 7 late, 9 
 
 from __future__ import annotations
 
-from _thread import get_ident
-
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import OVERRUN_OP, fail_op, note_in
 from volnux.telemetry._raw import PLAIN_OP, identify, op_extra_of
@@ -52,7 +50,7 @@ class NetworkOp:
         ...     op.received(len(connection.recv(4096)))
     """
 
-    __slots__ = ("_given", "_host", "_operation", "_port", "_raw")
+    __slots__ = ("_given", "_key", "_raw")
 
     def __init__(
         self,
@@ -61,15 +59,13 @@ class NetworkOp:
         operation: str = "exchange",
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        self._host = host
-        self._port = port
-        self._operation = operation
+        self._key = (host, port, operation)
         self._given = attributes
         self._raw: Raw | None = None
 
     def __repr__(self) -> str:
         sent, received = (0, 0) if self._raw is None else self._raw[9:11]
-        operation, host = redactor().name(self._operation), redactor().host(self._host)
+        operation, host = redactor().name(self._key[2]), redactor().host(self._key[0])
         return f"<NetworkOp {operation!r} host={host!r} sent={sent} received={received}>"
 
     def __enter__(self: Self) -> Self:
@@ -80,11 +76,11 @@ class NetworkOp:
             self._raw = None if outer is None or outer[5] is not None else _unrecorded(outer)
             return self
         try:
-            site = KNOWN_OPS[self._host, self._port, self._operation]
+            site = KNOWN_OPS[self._key]
         except Exception:  # noqa: BLE001  # not known yet, or not even hashable
-            site = op_site(self._host, self._port, self._operation)
+            site = op_site(*self._key)
         now, append, _ = scope.hot
-        raw = [site, scope, parent, now(), get_ident(), None, PLAIN_OP, False, None, 0, 0, None]
+        raw = [site, scope, parent, now(), 0, None, PLAIN_OP, False, None, 0, 0, None]
         self._raw = raw
         if self._given is not None:
             op_extra_of(raw).attributes = redactor().attributes(self._given)
@@ -124,7 +120,7 @@ class NetworkOp:
         raw = self._raw
         if raw is None:
             return
-        if type(count) is not int or not 0 <= count <= MOST or raw[5] is not None:
+        if type(count) is not int or count >> 63 or raw[5] is not None:
             count = self._checked(raw, count)
         raw[9] += count
 
@@ -133,7 +129,7 @@ class NetworkOp:
         raw = self._raw
         if raw is None:
             return
-        if type(count) is not int or not 0 <= count <= MOST or raw[5] is not None:
+        if type(count) is not int or count >> 63 or raw[5] is not None:
             count = self._checked(raw, count)
         if raw[11] is None and count:
             now = raw[1].now  # fetched apart, as a method it would be looked up slowly

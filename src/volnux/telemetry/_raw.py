@@ -26,7 +26,7 @@ SCOPE = 1
 PARENT = 2
 #: Nanoseconds on the clock of the scope.
 START = 3
-#: `threading.get_ident()` of the thread that began it.
+#: `threading.get_ident()` of the thread that began an event; 0 for operations.
 THREAD = 4
 #: Nanoseconds; None while in flight. Set last: everything else is final then.
 END = 5

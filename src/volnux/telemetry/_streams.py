@@ -126,7 +126,7 @@ def abandon(event: Raw, steps: Steps | None, kind: type[BaseException] | None) -
         event[1].late(event)
 
 
-def trace_generator(
+def trace_generator(  # noqa: C901, PLR0915  # a hot loop, in place
     function: Callable[P, Generator[Y, S, R]],
     site: EventSite,
     begun: tuple[Raw, Raw] | None = None,
@@ -141,20 +141,27 @@ def trace_generator(
     from functools import wraps
 
     @wraps(function)
-    def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:
+    def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:  # noqa: C901, PLR0912
         started = begun or begin(site)
         steps: Steps | None = None
         value: Any = None
         thrown: BaseException | None = None
         closing = False
         stream: Any = None
+        now: Any = None
         try:
-            steps = started and Steps(*started)
+            if started is not None:
+                steps = Steps(*started)
+                now = steps.now
             # Not `yield from`, also while nothing is recorded: that closes a generator where this is
             # to throw GeneratorExit into it, and loses what it returns.
             while True:
-                if steps is not None:
-                    steps.enter(closing=closing)
+                if steps is not None:  # `Steps.enter` in place: this loop is hot
+                    if closing:
+                        hold_context()
+                    steps.outside = get_current()
+                    set_current(steps.inside)
+                    steps.begun = now()
                 try:
                     if stream is None:
                         stream = function(*args, **kwargs)
@@ -168,8 +175,14 @@ def trace_generator(
                     if steps is not None:
                         steps.quit(error, closing=closing)
                     raise
-                if steps is not None:
-                    steps.leave()
+                if steps is not None:  # `Steps.leave` in place
+                    ended = now()
+                    steps.inside = get_current()
+                    set_current(steps.outside)
+                    steps.active += ended - steps.begun
+                    if not steps.items:
+                        steps.first = ended - steps.event[3]
+                    steps.items += 1
                 value = thrown = None
                 try:
                     value = yield item

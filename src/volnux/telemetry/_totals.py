@@ -50,6 +50,11 @@ class Totals:
         elif status == Status.CANCELLED:
             self.cancelled += 1
 
+    def count_bytes(self, sent: int, received: int) -> None:
+        """Count what was exchanged."""
+        self.bytes_sent += sent
+        self.bytes_received += received
+
     def count_retries(self, retries: int, status: str) -> None:
         """Count the attempts after the first of one event, and what came of them."""
         if not retries:
