@@ -68,7 +68,7 @@ class Anchor:
     adds a second offset for stamps from then on; stamps taken earlier keep the first.
     """
 
-    __slots__ = ("_clock", "_offsets", "_starts")
+    __slots__ = ("_offsets", "_starts", "clock")
 
     #: A wall clock is followed when it has moved by more than this against the monotonic one.
     TOLERANCE_NS = 10_000_000
@@ -76,15 +76,15 @@ class Anchor:
     LIMIT = 1_000
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._starts: list[int] = []
         now = clock.monotonic_ns()
         self._offsets: list[int] = [clock.time_ns() - now]
 
     def refresh(self) -> int:
         """Follow the wall clock if it has moved; return the monotonic time in nanoseconds."""
-        now = self._clock.monotonic_ns()
-        offset = self._clock.time_ns() - now
+        now = self.clock.monotonic_ns()
+        offset = self.clock.time_ns() - now
         if abs(offset - self._offsets[-1]) > self.TOLERANCE_NS:
             self._offsets.append(offset)
             self._starts.append(now)

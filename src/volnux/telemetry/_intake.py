@@ -50,6 +50,8 @@ class Intake:
         self._pending.limit = BATCH
         self._ended: list[Raw] = []
         self._open: dict[int, Raw] = {}
+        #: Whether entries may be timed by another clock than this registry's.
+        self.has_foreign_clocks = False
         self._listeners: dict[object, Listener] = {}
         self._start_again()
         self.scope: Scope = self._make_scope(clock)

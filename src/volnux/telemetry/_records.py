@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from time import gmtime, strftime
+from volnux.telemetry._frozen import Frozen
+from volnux.telemetry._stamps import from_iso, to_iso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+    from collections.abc import Mapping
+    from typing import Any
 
 
 class Status:
@@ -21,94 +20,7 @@ class Status:
     CANCELLED = "cancelled"
 
 
-class _Frozen:
-    """A value object: keyword constructor, equality, hash, repr, pickling, no changes.
-
-    A dataclass would be shorter, and importing dataclasses alone would take longer than all of
-    volnux.telemetry may. An instance may hold an entry instead of values, and render it when one is
-    first asked for: a query hands out ten thousand records, and few of them are looked at.
-    """
-
-    __slots__ = ("_raw", "_values")
-    _fields: tuple[str, ...] = ()
-    _defaults: Mapping[str, Any] = {}
-    _render: Callable[[Any], dict[str, Any]]
-    _raw: Any
-    _values: dict[str, Any]
-
-    def __init__(self, **fields: Any) -> None:
-        values = {**self._defaults, **fields}
-        for name, value in self._defaults.items():
-            if type(value) is dict and name not in fields:
-                values[name] = value.copy()
-        if values.keys() != set(self._fields):
-            unknown = values.keys() - set(self._fields)
-            if unknown:
-                raise TypeError(f"{type(self).__name__} has no field {min(unknown)!r}")
-            missing = [name for name in self._fields if name not in values]
-            raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
-        object.__setattr__(self, "_values", values)
-
-    @classmethod
-    def _of(cls: type[T], values: dict[str, Any]) -> T:
-        """Return an instance of values that are known to be complete."""
-        made = cls.__new__(cls)
-        object.__setattr__(made, "_values", values)
-        return made
-
-    if not TYPE_CHECKING:  # what there is, is declared
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "_values":
-                values = type(self)._render(self._raw)
-                object.__setattr__(self, "_values", values)
-                return values
-            if name in self._fields:
-                return self._values[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is frozen: cannot delete {name!r}")
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._fields]
-
-    def _as_dict(self) -> dict[str, Any]:
-        values = self._values
-        return {name: values[name] for name in self._fields}
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Frozen) or type(other) is not type(self):
-            return NotImplemented
-        return self._as_dict() == other._as_dict()
-
-    def __hash__(self) -> int:
-        return hash((type(self), *(self._values[name] for name in self._fields[:2])))
-
-    def __repr__(self) -> str:
-        text = ", ".join(
-            f"{name}={value!r}"
-            for name, value in self._as_dict().items()
-            if name not in self._defaults or value != self._defaults[name]
-        )
-        return f"{type(self).__name__}({text})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._as_dict())
-
-    def __replace__(self: T, **changes: Any) -> T:
-        fields: dict[str, Any] = self._as_dict()  # type: ignore[attr-defined]  # T is one of ours
-        return type(self)(**{**fields, **changes})
-
-
-def _rebuild(kind: type[_Frozen], fields: dict[str, Any]) -> _Frozen:
-    return kind(**fields)
-
-
-class Attempt(_Frozen):
+class Attempt(Frozen):
     """One try of an event that retries.
 
     Attributes:
@@ -148,7 +60,7 @@ class Attempt(_Frozen):
         return self._as_dict()
 
 
-class EventMetrics(_Frozen):
+class EventMetrics(Frozen):
     """The account of one event: one execution of a traced step.
 
     Immutable and safe to share between threads. Built by the registry, or by keyword in tests.
@@ -285,7 +197,7 @@ class EventMetrics(_Frozen):
         return cls(**fields)
 
 
-class NetworkMetrics(_Frozen):
+class NetworkMetrics(Frozen):
     """The account of one network operation: one exchange with a host and port.
 
     Immutable and safe to share between threads. Built by the registry, or by keyword in tests.
@@ -403,46 +315,10 @@ class NetworkMetrics(_Frozen):
         return cls(**_fields_of(cls, data))
 
 
-def _fields_of(cls: type[_Frozen], data: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_of(cls: type[Frozen], data: Mapping[str, Any]) -> dict[str, Any]:
     # Unknown keys are left out: a newer volnux may have written the data.
     fields = {name: data[name] for name in cls._fields if name in data}
     for stamp in ("start_time", "end_time"):
         if fields.get(stamp) is not None:
             fields[stamp] = from_iso(fields[stamp])
     return fields
-
-
-#: Seconds since the epoch of the years 1000 to 9999, whose stamps everybody can read.
-EARLIEST = -30_610_224_000
-LATEST = 253_402_300_799
-
-#: The whole second that was written last, and its text: records come in bursts.
-_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
-
-
-def to_iso(seconds: float) -> str:
-    """Return seconds since the epoch as an ISO-8601 stamp in UTC, to the microsecond."""
-    global _second  # noqa: PLW0603  # one tuple, replaced whole
-    if not EARLIEST <= seconds <= LATEST:  # a clock outside the calendar, or no number
-        seconds = 0.0
-    # Apart, since a float holds the product of seconds and a million less exactly than its parts.
-    whole = int(seconds // 1)
-    part = round((seconds - whole) * 1e6)
-    if part == 1_000_000:
-        whole, part = whole + 1, 0
-    known, text = _second
-    if known != whole:
-        text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(whole))
-        _second = (whole, text)
-    return f"{text}.{part:06d}Z"
-
-
-def from_iso(text: str) -> float:
-    """Return the seconds since the epoch that `to_iso` was given.
-
-    Raises:
-        ValueError: the text is no such stamp.
-    """
-    from datetime import datetime
-
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

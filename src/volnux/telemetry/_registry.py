@@ -18,7 +18,7 @@ from volnux.telemetry._totals import Health, Totals, retry_stats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, TypeAlias
 
     from volnux.telemetry._raw import Raw
@@ -109,7 +109,8 @@ class Registry(Intake):
 
     def in_order(self, finished: list[Raw], running: list[Raw]) -> list[Any]:
         """Return the records of entries of one kind, oldest first."""
-        finished.sort(key=_order_of(finished))
+        # Entries timed by several clocks compare only by date.
+        finished.sort(key=_date_of if self.has_foreign_clocks else itemgetter(START))
         return self.records(finished, running)
 
     def records(self, finished: list[Raw], running: list[Raw]) -> list[Any]:
@@ -296,12 +297,8 @@ def read_record(data: Mapping[str, Any]) -> Record:
     raise ValueError(f"unknown kind of record: {data['kind']!r}")
 
 
-def _order_of(raws: list[Raw]) -> Callable[[Raw], int]:
-    anchors = {scope.anchor for scope in set(map(itemgetter(SCOPE), raws))}
-    if len(anchors) <= 1:
-        return itemgetter(START)
-    # Entries timed by several clocks compare only by date.
-    return lambda raw: raw[1].anchor.wall_ns(raw[3])
+def _date_of(raw: Raw) -> int:
+    return raw[SCOPE].anchor.wall_ns(raw[START])  # type: ignore[no-any-return]  # raw is untyped
 
 
 def _with_status(

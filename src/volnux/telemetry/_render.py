@@ -22,11 +22,10 @@ from volnux.telemetry._raw import (
     Adopted,
     identify,
 )
-from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status, _Frozen
+from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Iterable
     from typing import Any
 
@@ -34,14 +33,9 @@ if TYPE_CHECKING:
         Extra,
         Raw,
     )
-else:
-    from _collections import deque  # without the rest of collections
 
 #: What a plain entry is taken to weigh in a queue, in bytes: measured, list and numbers together.
 PLAIN_WEIGHT = 400
-
-# C-level pieces: a registry hands out ten thousand records within a query's 5 ms.
-_set_raw: Any = vars(_Frozen)["_raw"].__set__  # the slot's descriptor
 
 
 def record_of(raw: Raw) -> EventMetrics | NetworkMetrics:
@@ -51,14 +45,16 @@ def record_of(raw: Raw) -> EventMetrics | NetworkMetrics:
         return extra.record  # type: ignore[no-any-return]  # typed where it was made
     kind: Any = NetworkMetrics if raw[SITE].network else EventMetrics
     record = kind.__new__(kind)
-    _set_raw(record, raw)
+    record._raw = raw
     return record  # type: ignore[no-any-return]  # one of the two
 
 
 def records_of_kind(kind: Any, raws: list[Raw]) -> list[Any]:
     """Return the records of finished entries, all of one kind and none adopted, in bulk."""
+    # Ten thousand of them have to be there within a query's 5 ms.
     records = list(map(kind.__new__, repeat(kind, len(raws))))
-    deque(map(_set_raw, records, raws), maxlen=0)
+    for record, raw in zip(records, raws):  # noqa: B905  # as many
+        record._raw = raw
     return records
 
 

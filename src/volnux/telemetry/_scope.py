@@ -250,6 +250,9 @@ def _joined(inner: Scope, outer: Scope) -> Scope:
         inner.fold()
         outer.fold()
 
+    if inner.anchor.clock is not outer.anchor.clock:
+        for registry in outer.registries:
+            registry.has_foreign_clocks = True
     return inner.derive(
         append=both(inner.append, outer.append),
         late=both(inner.late, outer.late),

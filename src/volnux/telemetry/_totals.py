@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from volnux.telemetry._distribution import Distribution
-from volnux.telemetry._records import Status, _Frozen
+from volnux.telemetry._frozen import Frozen
+from volnux.telemetry._records import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Totals:
         )
 
 
-class _Stats(_Frozen):
+class _Stats(Frozen):
     __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from volnux.telemetry._raw import END, START
-from volnux.telemetry._records import NetworkMetrics, Status, to_iso
+from volnux.telemetry._records import NetworkMetrics, Status
 from volnux.telemetry._scope import SWITCH, current_registry
+from volnux.telemetry._stamps import to_iso
 from volnux.telemetry.errors import TelemetryWarning
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ def _asked(registry: Registry | None) -> Registry:
     return current_registry()
 
 
-def get_metrics(registry: Registry | None = None, limit: int = 50) -> str:
+def get_metrics(registry: Registry | None = None, limit: int = 20) -> str:
     """Return a summary of everything recorded as JSON text.
 
     Keys: `schema` ("volnux.telemetry/1"), `generated_at` (ISO-8601, UTC), `process_id`,

@@ -1,0 +1,40 @@
+"""Stamps as text: ISO-8601 in UTC, to the microsecond."""
+
+from __future__ import annotations
+
+from time import gmtime, strftime
+
+#: Seconds since the epoch of the years 1000 to 9999, whose stamps everybody can read.
+EARLIEST = -30_610_224_000
+LATEST = 253_402_300_799
+
+#: The whole second that was written last, and its text: records come in bursts.
+_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
+
+
+def to_iso(seconds: float) -> str:
+    """Return seconds since the epoch as an ISO-8601 stamp in UTC, to the microsecond."""
+    global _second  # noqa: PLW0603  # one tuple, replaced whole
+    if not EARLIEST <= seconds <= LATEST:  # a clock outside the calendar, or no number
+        seconds = 0.0
+    # Apart, since a float holds the product of seconds and a million less exactly than its parts.
+    whole = int(seconds // 1)
+    part = round((seconds - whole) * 1e6)
+    if part == 1_000_000:
+        whole, part = whole + 1, 0
+    known, text = _second
+    if known != whole:
+        text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(whole))
+        _second = (whole, text)
+    return f"{text}.{part:06d}Z"
+
+
+def from_iso(text: str) -> float:
+    """Return the seconds since the epoch that `to_iso` was given.
+
+    Raises:
+        ValueError: the text is no such stamp.
+    """
+    from datetime import datetime
+
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
