@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 get_current = CURRENT.get
 set_current = CURRENT.set
+#: Half the price of setting what was current before, but only in the context of the token.
+reset_current = CURRENT.reset
 
 
 def begin(site: EventSite) -> tuple[Raw, Raw] | None:

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._raw import extra_of
 from volnux.telemetry._records import Status
-from volnux.telemetry._seam import begin, close, get_current, set_current
+from volnux.telemetry._seam import begin, close, get_current, reset_current, set_current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def trace_generator(  # noqa: C901, PLR0915  # a hot loop, in place
     from functools import wraps
 
     @wraps(function)
-    def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:  # noqa: C901, PLR0912
+    def traced(*args: P.args, **kwargs: P.kwargs) -> Generator[Y, S, R]:  # noqa: C901, PLR0912, PLR0915
         started = begun or begin(site)
         steps: Steps | None = None
         value: Any = None
@@ -149,6 +149,7 @@ def trace_generator(  # noqa: C901, PLR0915  # a hot loop, in place
         closing = False
         stream: Any = None
         now: Any = None
+        token: Any = None
         try:
             if started is not None:
                 steps = Steps(*started)
@@ -160,7 +161,7 @@ def trace_generator(  # noqa: C901, PLR0915  # a hot loop, in place
                     if closing:
                         hold_context()
                     steps.outside = get_current()
-                    set_current(steps.inside)
+                    token = set_current(steps.inside)
                     steps.begun = now()
                 try:
                     if stream is None:
@@ -178,7 +179,10 @@ def trace_generator(  # noqa: C901, PLR0915  # a hot loop, in place
                 if steps is not None:  # `Steps.leave` in place
                     ended = now()
                     steps.inside = get_current()
-                    set_current(steps.outside)
+                    try:
+                        reset_current(token)
+                    except ValueError:  # see `_wrappers`
+                        set_current(steps.outside)
                     steps.active += ended - steps.begun
                     if not steps.items:
                         steps.first = ended - steps.event[3]

@@ -13,7 +13,7 @@ from types import NoneType
 from volnux.telemetry._deferred import defer, is_deferred
 from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._scope import SWITCH
-from volnux.telemetry._seam import get_current, set_current
+from volnux.telemetry._seam import get_current, reset_current, set_current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     Y = TypeVar("Y")
 
 
-def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
+def trace_function(  # noqa: C901  # a hot path, in place
+    function: Callable[P, R], site: EventSite
+) -> Callable[P, R]:
     """Trace a plain function, and what it returns if that runs only later."""
     from functools import wraps
 
-    switch, get, set_, ident = SWITCH, get_current, set_current, get_ident
+    switch, get, set_, reset, ident = SWITCH, get_current, set_current, reset_current, get_ident
     # The type of result seen last: most functions have one, so that looking is one comparison.
     plain: type = NoneType
 
@@ -48,7 +50,7 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
         now, append, pending = scope.hot
         event = [site, scope, parent, now(), ident(), None, None, False, None]
         try:
-            set_(event)
+            token = set_(event)
             append(event)
             # An empty dict costs as much to pass on as a full one.
             result = function(*args, **kwargs) if kwargs else function(*args)  # type: ignore[call-arg]
@@ -71,7 +73,10 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
                 return defer(event, parent, result)  # type: ignore[no-any-return]
             plain = type(result)
         event[5] = now()
-        set_(parent)
+        try:
+            reset(token)
+        except ValueError:  # resumed in another context, as only a greenlet may be
+            set_(parent)
         if event[7]:
             scope.late(event)
         elif len(pending) > pending.limit:
@@ -81,13 +86,13 @@ def trace_function(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
     return traced
 
 
-def trace_coroutine(
+def trace_coroutine(  # noqa: C901  # likewise
     function: Callable[P, Coroutine[Y, S, R]], site: EventSite
 ) -> Callable[P, Coroutine[Y, S, R]]:
     """Trace a coroutine function: from its first step to its end."""
     from functools import wraps
 
-    switch, get, set_, ident = SWITCH, get_current, set_current, get_ident
+    switch, get, set_, reset, ident = SWITCH, get_current, set_current, reset_current, get_ident
 
     @wraps(function)
     async def traced(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -100,7 +105,7 @@ def trace_coroutine(
         now, append, pending = scope.hot
         event = [site, scope, parent, now(), ident(), None, None, False, None]
         try:
-            set_(event)
+            token = set_(event)
             append(event)
             result = await (function(*args, **kwargs) if kwargs else function(*args))  # type: ignore[call-arg]
         except BaseException as error:
@@ -120,7 +125,10 @@ def trace_coroutine(
             raise
         event[5] = now()
         if get() is event:
-            set_(parent)
+            try:
+                reset(token)
+            except ValueError:  # another context, that has its copy from here
+                set_(parent)
         if event[7]:
             scope.late(event)
         elif len(pending) > pending.limit:
