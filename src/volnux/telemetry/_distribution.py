@@ -7,7 +7,9 @@ is that of DDSketch, https://arxiv.org/abs/1908.10693, with fixed integer bounds
 
 from __future__ import annotations
 
+from _operator import mul
 from bisect import bisect_left, bisect_right
+from itertools import accumulate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ def bucket_bounds() -> list[int]:
     return BOUNDS
 
 
+def _counted(values: list[int]) -> Mapping[int, int]:
+    from collections import Counter  # late: importing volnux has a budget
+
+    return Counter(values)
+
+
 class Distribution:
     """Count, sum, extremes and shape of many durations, in nanoseconds.
 
@@ -51,24 +59,30 @@ class Distribution:
         self.max = 0
 
     def compress(self) -> None:
-        """Count what is in the buffer. Sorting first makes the work per bucket, not per value."""
+        """Count what is in the buffer."""
         # Taken out by slice: a garbage collection meanwhile may append.
         values = self.buffer[:]
         if not values:
             return
         del self.buffer[: len(values)]
-        values.sort()
-        if values[0] < 0:  # a clock that went back
-            values = [max(0, value) for value in values]
-        self._extremes(values[0], values[-1])
+        # Counted first, since short durations are few different ones; sorted, so that the work left
+        # for Python is per bucket.
+        counts = _counted(values)
+        distinct = sorted(counts)
+        if distinct[0] < 0:  # a clock that went back
+            counts = _counted([max(0, value) for value in values])
+            distinct = sorted(counts)
+        times = [*map(counts.__getitem__, distinct)]
+        sums = [0, *accumulate(times)]
+        self._extremes(distinct[0], distinct[-1])
         self.count += len(values)
-        self.total += sum(values)
+        self.total += sum(map(mul, distinct, times))
         buckets, bounds = self.buckets, bucket_bounds()
-        done, size = 0, len(values)
+        done, size = 0, len(distinct)
         while done < size:
-            index = bisect_left(bounds, values[done])
-            following = bisect_right(values, bounds[index], done)
-            buckets[index] = buckets.get(index, 0) + following - done
+            index = bisect_left(bounds, distinct[done])
+            following = bisect_right(distinct, bounds[index], done)
+            buckets[index] = buckets.get(index, 0) + sums[following] - sums[done]
             done = following
 
     def _extremes(self, low: int, high: int) -> None:

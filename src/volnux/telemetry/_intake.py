@@ -6,12 +6,24 @@ takes what has been appended, in batches, under one lock that the hot path never
 
 from __future__ import annotations
 
+from _operator import itemgetter
 from _thread import RLock
 
 from volnux.telemetry._clock import SYSTEM_CLOCK, Anchor, SafeClock
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._guard import ErrorCounts, note
-from volnux.telemetry._raw import END, EXTRA, ID, PLAIN_OP, SITE, Pending, Scope, identify
+from volnux.telemetry._raw import (
+    END,
+    EXTRA,
+    ID,
+    PLAIN_OP,
+    RECEIVED,
+    SENT,
+    SITE,
+    Pending,
+    Scope,
+    identify,
+)
 from volnux.telemetry._retention import Retention
 from volnux.telemetry._totals import Totals
 
@@ -26,13 +38,19 @@ if TYPE_CHECKING:
 
     Listener: TypeAlias = Callable[[list[Raw]], None]
 
-#: Entries that may wait before the thread that adds one more folds them.
-BATCH = 1_000
+#: Entries that may wait before the thread that adds one more folds them. Fewer than the 700 (2,000 in
+#: newer Pythons) at which the garbage collector looks through what is young: a full registry lets as
+#: many go at a fold as came since the last, so recording sets off no collections at all.
+BATCH = 500
+#: Calls inside of each other that a fold may need, listeners included: one that ran out of stack half
+#: way would lose its batch.
+STACK = 50
 #: Buffered durations at which distributions are compressed.
 BUFFERED = 8_000
 #: Distinct names, and distinct exchanges, that have totals of their own: the OpenTelemetry
 #: specification's default cardinality limit. What exceeds it is counted together.
 MAX_NAMES = 2_000
+_SENT_OF, _RECEIVED_OF = itemgetter(SENT), itemgetter(RECEIVED)
 OTHER = "__other__"
 OTHER_OP = (OTHER, None, OTHER)
 
@@ -96,6 +114,8 @@ class Intake:
         if lock.acquire(blocking=False):
             try:
                 self._fold()
+            except RecursionError:  # there will be room when what runs here returns
+                pass
             except Exception as error:  # noqa: BLE001  # the program asked for none of this
                 note(self, "fold", type(error).__name__, error)
             finally:
@@ -110,6 +130,7 @@ class Intake:
         batch: list[Raw] = []
         try:
             self._folding = True
+            _need_stack(STACK)
             size = len(self._pending)
             batch += self._pending[:size]
             del self._pending[:size]
@@ -133,13 +154,19 @@ class Intake:
         return [raw for raw in ended if self._open.pop(id(raw), None) is not None]
 
     def _group(self, batch: list[Raw]) -> _Groups:
-        """Sort out a batch by site, leaving in it only what has finished. Counts nothing."""
+        """Sort out a batch by site; say what is still unfinished in it. Counts nothing."""
         groups = _Groups()
-        special, claim = groups.special.append, groups.claims.append
-        operation, op_claim = groups.operations.append, groups.op_claims.append
+        special, claim, op_claim = (
+            groups.special.append,
+            groups.claims.append,
+            groups.op_claims.append,
+        )
         slow, slow_op = self._kept[0].threshold, self._kept[1].threshold
+        plain_op = PLAIN_OP
         site: Any = None
         add: Any = None
+        operation: Any = None
+        above: Any = None
         for raw in batch:
             end = raw[5]
             if end is None:
@@ -151,19 +178,22 @@ class Intake:
                 end = raw[5]
             parent = raw[2]
             # Only the identifier stays, or a chain of parents would; roots live on anyway.
-            if parent.__class__ is list and parent[0] is not None:
-                number = parent[8]
-                raw[2] = identify(parent) if number is None else number
+            if parent is not above:
+                if parent.__class__ is list and parent[0] is not None:
+                    number = parent[8]
+                    raw[2] = identify(parent) if number is None else number
+                else:
+                    above = parent
             if raw[0] is not site:
                 site = raw[0]
-                add = groups[site]
+                add, operation = groups[site]
             duration = end - raw[3]
             add(duration)
             extra = raw[6]
             if extra is None:
                 if duration > slow:
                     claim(raw)
-            elif extra is PLAIN_OP:
+            elif extra is plain_op:
                 operation(raw)
                 if duration > slow_op:
                     op_claim(raw)
@@ -175,42 +205,45 @@ class Intake:
         if groups.unfinished:
             self._open.update((id(raw), raw) for raw in groups.unfinished)
             batch = [raw for raw in batch if id(raw) not in self._open]
-        for site, durations in groups.durations.items():
-            self._totals_of(site, len(durations)).durations.buffer += durations
-        operations = groups.operations
-        for raw in groups.special:
-            totals = self._totals_of(raw[SITE])
-            if raw[EXTRA].network:
-                totals.count_outcome(raw[EXTRA].status)
-                groups.op_claims.append(raw)
-            else:
-                totals.count_event(raw[EXTRA])
-                groups.claims.append(raw)
-        if len(groups.op_claims) and len(operations) < len(batch):
-            operations = [raw for raw in batch if raw[SITE].network]
-        self._counted(len(batch))
-        if operations:
-            self._count_bytes(operations)
-            self._kept[1].keep(operations, groups.op_claims)
-        if len(operations) < len(batch):
-            events = [raw for raw in batch if not raw[SITE].network] if operations else batch
-            self._kept[0].keep(events, groups.claims)
-        if batch:
-            self._tell(batch)
-        self.scope.anchor.refresh()
+        # Each whatever becomes of the one before it: an interrupt, or no memory.
+        try:
+            self._total(groups, len(batch))
+        finally:
+            try:
+                self._keep(batch, groups)
+            finally:
+                if batch:
+                    self._tell(batch)
+                self.scope.anchor.refresh()
 
-    def _count_bytes(self, operations: list[Raw]) -> None:
-        site: Any = None
-        sent = received = 0
-        for raw in operations:
-            if raw[0] is not site:
-                if site is not None:
-                    self._totals_of(site).count_bytes(sent, received)
-                site = raw[0]
-                sent = received = 0
-            sent += raw[9]
-            received += raw[10]
-        self._totals_of(site).count_bytes(sent, received)
+    def _total(self, groups: _Groups, size: int) -> None:
+        try:
+            self._counted(size)
+            for site, (durations, operations) in groups.by_site.items():
+                totals = self._totals_of(site, len(durations))
+                totals.durations.buffer += durations
+                if operations:
+                    sent, received = map(_SENT_OF, operations), map(_RECEIVED_OF, operations)
+                    totals.count_bytes(sum(sent), sum(received))
+            for raw in groups.special:
+                totals = self._totals_of(raw[SITE])
+                if raw[EXTRA].network:
+                    totals.count_outcome(raw[EXTRA].status)
+                    totals.count_bytes(raw[SENT], raw[RECEIVED])
+                else:
+                    totals.count_event(raw[EXTRA])
+        except BaseException:  # how far it came, nobody knows
+            self._errors.add("fold", "cut short", size)
+            raise
+
+    def _keep(self, batch: list[Raw], groups: _Groups) -> None:
+        for raw in groups.special:
+            (groups.op_claims if raw[EXTRA].network else groups.claims).append(raw)
+        kinds = {site.network for site in groups.by_site}
+        for network in kinds:
+            one_kind = kinds == {network}
+            raws = batch if one_kind else [raw for raw in batch if raw[SITE].network is network]
+            self._kept[network].keep(raws, groups.op_claims if network else groups.claims)
 
     def _counted(self, size: int) -> None:
         self._finished += size
@@ -288,20 +321,26 @@ class Intake:
         self._start_again()
 
 
-class _Groups(dict):  # type: ignore[type-arg]  # Site -> the append of its list of durations
-    """Durations by site; a dict, so that the common case of the fold is one look-up."""
+def _need_stack(calls: int) -> None:
+    """Raise RecursionError unless so many calls fit into each other here."""
+    if calls:
+        _need_stack(calls - 1)
+
+
+class _Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two lists
+    """A batch by site; a dict, so that the common case of the fold is one look-up."""
 
     def __init__(self) -> None:
-        self.durations: dict[Site, list[int]] = {}
-        #: Operations that completed, and whatever says more than that.
-        self.operations: list[Raw] = []
+        #: The durations of all entries of a site, and those that are plain network operations.
+        self.by_site: dict[Site, tuple[list[int], list[Raw]]] = {}
+        #: What says more than "completed".
         self.special: list[Raw] = []
         #: Events and operations with a claim to be kept: slow ones first.
         self.claims: list[Raw] = []
         self.op_claims: list[Raw] = []
         self.unfinished: list[Raw] = []
 
-    def __missing__(self, site: Site) -> Callable[[int], None]:
-        durations = self.durations[site] = []
-        self[site] = durations.append
-        return durations.append
+    def __missing__(self, site: Site) -> tuple[Callable[[int], None], Callable[[Raw], None]]:
+        durations, operations = self.by_site[site] = [], []
+        self[site] = adding = (durations.append, operations.append)
+        return adding
