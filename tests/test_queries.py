@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -261,6 +262,23 @@ class TestWhose:
         code = f"{switch_on}\nfrom volnux.telemetry import get_failed_events; get_failed_events()"
 
         subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+    def test_switched_off_by_the_environment_says_so(self):
+        """And not to call what has been called already."""
+        code = (
+            "from volnux.telemetry import get_failed_events, monitor_events\n"
+            "monitor_events(); get_failed_events()"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "VOLNUX_TELEMETRY": "off"},
+        )
+
+        assert "VOLNUX_TELEMETRY switches telemetry off" in done.stderr
+        assert "call monitor_events()" not in done.stderr
 
     def test_a_registry_that_was_given_never_warns(self):
         """Who has one knows what is in it."""

@@ -12,10 +12,12 @@ import pytest
 
 from tests import workers
 from volnux.telemetry import (
+    Redactor,
     Registry,
     capture,
     pipeline,
     propagate,
+    set_redactor,
     traced_event,
 )
 from volnux.telemetry._guard import PROCESS
@@ -293,6 +295,21 @@ class TestPipelines:
         assert [event.pipeline_id for event in registry.events()] == ["nightly"]
 
 
+class TestRedaction:
+    def test_the_rule_set_here_holds_there(self, pool):
+        """Also in a process that has been imported afresh, and whatever that one has set."""
+        before = set_redactor(Redactor(keys=["customer_mail"]))
+        try:
+            with capture(strict=True) as registry, pytest.raises(workers.Plain):
+                pool.call(propagate(workers.sign_in), "ada@example.org")
+        finally:
+            set_redactor(before)
+
+        [event] = registry.events()
+        assert event.attributes == {"customer_mail": "[redacted]"}
+        assert event.error == "customer_mail=[redacted]"
+
+
 class TestSending:
     """Both ends in one process, which a pickle cannot tell."""
 
@@ -302,7 +319,7 @@ class TestSending:
         try:
             home(sent(workers.square)(2))
         finally:
-            switch_off()
+            switch_off(registry)
 
         assert [event.event_name for event in registry.events()] == ["square"]
 

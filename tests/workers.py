@@ -174,6 +174,13 @@ class Unsendable:
         raise TypeError("this stays here")
 
 
+@traced_event("sign in")
+def sign_in(mail):
+    """Say who signs in, and fail."""
+    current_event().set_attribute("customer_mail", mail)
+    raise Plain(f"customer_mail={mail}")
+
+
 @traced_event("unsendable")
 def unsendable():
     """Return what cannot be sent."""

@@ -7,7 +7,7 @@ from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import note_in, type_name
 from volnux.telemetry._raw import EXTRA, SITE, extra_of, identify
 from volnux.telemetry._records import Status
-from volnux.telemetry._scope import CURRENT, SWITCH, enclosing_event
+from volnux.telemetry._scope import CURRENT, SWITCH, enclosing_event, still_open
 from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
@@ -120,11 +120,14 @@ class Event:
 
 
 def current_event() -> Event | None:
-    """Return the innermost event that is running here, or None (also while telemetry is off)."""
+    """Return the innermost event that is running here, or None (also while telemetry is off).
+
+    A task may outlive the event that it was created in; that one is not running any more.
+    """
     if not SWITCH.on:
         return None
-    raw = enclosing_event(CURRENT.get())
-    return None if raw is None else Event(raw)
+    raw = enclosing_event(still_open(CURRENT.get()))
+    return None if raw is None or raw[5] is not None else Event(raw)
 
 
 def record_retry(error: BaseException | None = None, delay: float | None = None) -> None:

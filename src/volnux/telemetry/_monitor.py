@@ -108,7 +108,7 @@ class Monitor:
             delivery.begin_close(deadline)
         done = [delivery.finish_close() for delivery in own]
         done += [delivery.finish_flush(flush) for delivery, flush in flushes]
-        switch_off()
+        switch_off(self._registry)
         self._raise_errors()
         return all(done)
 

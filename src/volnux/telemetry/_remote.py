@@ -24,6 +24,7 @@ from volnux.telemetry._scope import (
     run_in,
     snapshot,
 )
+from volnux.telemetry._sites import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, TypeVar
 
     from volnux.telemetry._raw import Scope
+    from volnux.telemetry._redaction import Redactor
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -91,7 +93,7 @@ class Propagated:
         current = self._context.get(CURRENT, PROCESS_ROOT)
         scope: Scope | None = current[1]
         if not SWITCH.on or scope is None:
-            return Sent, (self._function, None)
+            return Sent, (None, self._function)
         call = IDS.take()
         ticket = {
             "process": os.getpid(),
@@ -99,8 +101,10 @@ class Propagated:
             "call": call,
             "parent": enclosing_id(current),
             "pipeline": (scope.pipeline, scope.attributes),
+            "rule": _Rule(redactor()),
         }
-        return Sent, (self._function, ticket)
+        # The ticket first: its rule holds when the function's module is imported there.
+        return Sent, (ticket, self._function)
 
 
 def _send(registry: Registry, call: int) -> int:
@@ -112,18 +116,37 @@ def _send(registry: Registry, call: int) -> int:
     return number
 
 
+class _Rule:
+    """A redactor on its way: in force in the other process as soon as it is unpickled there."""
+
+    def __init__(self, rule: Redactor) -> None:
+        self._rule = rule
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _adopt, (self._rule,)
+
+
+def _adopt(rule: Redactor) -> _Rule:
+    from volnux.telemetry._redaction import set_redactor
+
+    # Not at every call anew: what is cleaned once for each redactor would be so each time.
+    if rule.__reduce__() != redactor().__reduce__():
+        set_redactor(rule)
+    return _Rule(rule)
+
+
 class Sent:
     """A propagated function in another process: records its calls, and sends that home."""
 
-    def __init__(self, function: Callable[..., Any], ticket: dict[str, Any] | None) -> None:
-        self._function = function
+    def __init__(self, ticket: dict[str, Any] | None, function: Callable[..., Any]) -> None:
         self._ticket = ticket
+        self._function = function
 
     def __repr__(self) -> str:
         return f"propagate({self._function!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Sent, (self._function, self._ticket)
+        return Sent, (self._ticket, self._function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._ticket is None or is_disabled():

@@ -75,7 +75,8 @@ SWITCH = Switch()
 PROCESS_ROOT = root(None)
 CURRENT: ContextVar[Raw] = ContextVar("volnux_current", default=PROCESS_ROOT)
 _default: list[Registry] = []
-_process_users = [0]
+#: What the process records into: one entry for each time it was switched on.
+_recording: list[Registry] = []
 #: Roots of pipelines that were entered while the process did not record: they follow its switch.
 _waiting: dict[int, Raw] = {}
 
@@ -97,27 +98,34 @@ def current_registry() -> Registry:
 
 
 def switch_on(registry: Registry | None = None) -> Registry:
-    """Record in the whole process, into its registry or this one, until `switch_off`."""
-    chosen = registry or (PROCESS_ROOT[1].registries[0] if PROCESS_ROOT[1] else default_registry())
+    """Record in the whole process, into its registry or also into this one, until `switch_off`."""
     with IDS.lock:
-        _default[:] = [chosen]
-        PROCESS_ROOT[1] = chosen.scope
-        for raw in _waiting.values():
-            name, attributes = raw[3]
-            raw[1] = chosen.scope.derive(pipeline=name, attributes=attributes)
-        _process_users[0] += 1
+        chosen = registry or (_recording[-1] if _recording else default_registry())
+        _recording.append(chosen)
+        _record_in_process()
     SWITCH.add()
     return chosen
 
 
-def switch_off() -> None:
-    """Take one `switch_on` back."""
+def switch_off(registry: Registry) -> None:
+    """Take one `switch_on` of this registry back."""
     with IDS.lock:
-        _process_users[0] -= 1
-        if _process_users[0] == 0:
-            for raw in (PROCESS_ROOT, *_waiting.values()):
-                raw[1] = None
+        _recording.remove(registry)
+        _record_in_process()
     SWITCH.remove()
+
+
+def _record_in_process() -> None:
+    """Have the process record into all registries that it is switched on for, the latest first."""
+    scope: Scope | None = None
+    for registry in dict.fromkeys(_recording):
+        scope = registry.scope if scope is None else _joined(registry.scope, scope)
+    PROCESS_ROOT[1] = scope
+    for raw in _waiting.values():
+        name, attributes = raw[3]
+        raw[1] = scope and scope.derive(pipeline=name, attributes=attributes)
+    if scope is not None:
+        _default[:] = [scope.registries[0]]
 
 
 class _Running:
@@ -154,6 +162,15 @@ def enclosing_id(raw: Raw) -> int | str:
     return raw[8]  # type: ignore[no-any-return]  # set in `root`
 
 
+def still_open(raw: Raw) -> Raw:
+    """Return this entry, or the innermost around it that has not ended: blocks may end out of order."""
+    while raw[5] is not None:
+        if type(raw[2]) is not list:  # folded: only its parent's identifier is left
+            return root(raw[1], raw[2])
+        raw = raw[2]
+    return raw
+
+
 class _Scoped:
     """Makes something current in a with-block, and puts back what was, in any context.
 
@@ -174,11 +191,16 @@ class _Scoped:
         """Put back what was current; return what is so no more, if that is known."""
         entered = self._entered.pop(id(CURRENT.get()), None)
         if entered is not None:
-            CURRENT.set(entered[1])
+            CURRENT.set(still_open(entered[1]))
         elif len(self._entered) == 1:
-            # A block held open by a generator is left in another context: leave that one alone.
+            # Left while something inside is open, or in another context: leave alone what is current.
             entered = self._entered.popitem()[1]
-        return None if entered is None else entered[0]
+        if entered is None:
+            return None
+        raw, outside = entered
+        # Whatever is left later, and would put this back, goes on to what was around it.
+        raw[2], raw[5] = outside, 0
+        return raw
 
 
 class capture(_Scoped):  # noqa: N801  # a verb, used as one

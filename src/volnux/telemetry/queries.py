@@ -6,7 +6,7 @@ import os
 
 from volnux.telemetry._raw import END, START
 from volnux.telemetry._records import NetworkMetrics, Status
-from volnux.telemetry._scope import SWITCH, current_registry
+from volnux.telemetry._scope import SWITCH, current_registry, is_disabled
 from volnux.telemetry._stamps import to_iso
 from volnux.telemetry.errors import TelemetryWarning
 
@@ -29,12 +29,13 @@ def _asked(registry: Registry | None) -> Registry:
         import warnings
 
         _warned.append(True)
-        warnings.warn(
-            "telemetry has not been switched on, so nothing was recorded: call monitor_events() "
-            "before the work, or run it inside `with capture()`",
-            TelemetryWarning,
-            stacklevel=3,
+        why = (
+            "VOLNUX_TELEMETRY switches telemetry off, so nothing was recorded: unset the variable"
+            if is_disabled()
+            else "telemetry has not been switched on, so nothing was recorded: call monitor_events() "
+            "before the work, or run it inside `with capture()`"
         )
+        warnings.warn(why, TelemetryWarning, stacklevel=3)
     return current_registry()
 
 
