@@ -29,10 +29,12 @@ from volnux.telemetry import (
     record_retry,
     traced_event,
 )
+from volnux.telemetry._groups import Groups
 from volnux.telemetry._guard import PROCESS, ErrorCounts, note
 from volnux.telemetry._ids import IDS
 from volnux.telemetry._registry import read_record
 from volnux.telemetry._render import records_of, weight_of
+from volnux.telemetry._scope import switch_off, switch_on
 from volnux.telemetry.testing import FakeClock
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -45,6 +47,10 @@ def names(registry):
 def counts(registry):
     health = registry.health()
     return health.started, health.finished, health.in_flight
+
+
+def interrupt(*_anything):
+    raise KeyboardInterrupt
 
 
 def run_together(function, number=8):
@@ -395,28 +401,91 @@ class TestFolding:
 
         assert counts(outer) == counts(inner) == (1_600, 1_600, 0)
 
-    def test_a_fold_that_is_interrupted_begins_again(self, registry):
+    def test_a_fold_that_is_interrupted_begins_again(self, registry, monkeypatch):
         """Nothing is lost and nothing counted twice."""
         work()
-        group = registry._group
-        registry._group = lambda batch: (_ for _ in ()).throw(KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            registry.fold()
-        registry._group = group
+        with monkeypatch.context() as patch:
+            patch.setattr(Groups, "sort_out", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                registry.fold()
 
         assert counts(registry) == (1, 1, 0)
 
-    def test_a_late_end_whose_fold_is_interrupted_is_not_lost(self, registry):
+    def test_a_late_end_whose_fold_is_interrupted_is_not_lost(self, registry, monkeypatch):
         """Nor is what ended after a fold had met it."""
         with traced_event("outer"):
             registry.fold()
-        group = registry._group
-        registry._group = lambda batch: (_ for _ in ()).throw(KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            registry.fold()
-        registry._group = group
+        with monkeypatch.context() as patch:
+            patch.setattr(Groups, "sort_out", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                registry.fold()
 
         assert counts(registry) == (1, 1, 0)
+
+    def test_totals_that_are_interrupted_are_counted_as_cut_short(self, monkeypatch):
+        """Records are kept and told all the same."""
+        told = []
+        with capture(isolated=True) as registry:
+            registry.subscribe(told.extend)
+            work()
+            work()
+            with monkeypatch.context() as patch:
+                patch.setattr(registry, "_totals_of", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    registry.fold()
+
+        assert registry.health().errors["fold"] == {"cut short": 2}
+        assert counts(registry) == (2, 2, 0)
+        assert (len(registry.events()), len(told)) == (2, 2)
+
+    def test_a_fold_waits_for_a_stack_to_do_it_on(self, registry):
+        """Deep in a recursion it is left to who returns from it."""
+
+        def dive(depth):
+            try:
+                dive(depth + 1)
+            except RecursionError:
+                registry.fold_if_free()
+                folded.append(registry._finished)
+
+        folded = []
+        work()
+        dive(0)
+        assert folded[0] == 0
+        assert counts(registry) == (1, 1, 0)
+
+    def test_threads_wait_where_too_much_waits(self, monkeypatch):
+        """While who folds is held up, no more than a bound is let in."""
+        monkeypatch.setattr("volnux.telemetry._intake.CROWD", 2_000)
+        registry = Registry()
+        held, go = threading.Event(), threading.Event()
+
+        def hold(batch):
+            held.set()
+            go.wait()
+
+        def fill():
+            for _ in range(10_000):
+                work()
+
+        registry.subscribe(hold)
+        switch_on(registry)
+        threads = [threading.Thread(target=fill) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        held.wait()
+        while len(registry._pending) <= 2_000:
+            threads[0].join(0.001)
+        for thread in threads:
+            thread.join(0.05)
+        waiting = len(registry._pending)
+        go.set()
+        for thread in threads:
+            thread.join()
+        switch_off(registry)
+
+        assert waiting <= 2_000 + 3 * 501
+        assert counts(registry) == (30_000, 30_000, 0)
 
     def test_a_fold_within_a_fold_does_nothing(self, registry):
         """A signal handler or a finalizer may ask a question at any moment."""

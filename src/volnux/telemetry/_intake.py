@@ -11,12 +11,12 @@ from _thread import RLock
 
 from volnux.telemetry._clock import SYSTEM_CLOCK, Anchor, SafeClock
 from volnux.telemetry._fork import on_fork
+from volnux.telemetry._groups import Groups, need_stack
 from volnux.telemetry._guard import ErrorCounts, note
 from volnux.telemetry._raw import (
     END,
     EXTRA,
     ID,
-    PLAIN_OP,
     RECEIVED,
     SENT,
     SITE,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 #: newer Pythons) at which the garbage collector looks through what is young: a full registry lets as
 #: many go at a fold as came since the last, so recording sets off no collections at all.
 BATCH = 500
+#: Entries that may wait before the threads that add more are held up, until who folds them is done: a
+#: publisher that holds a program up while its queue is full holds up all of its threads.
+CROWD = 100_000
 #: Calls inside of each other that a fold may need, listeners included: one that ran out of stack half
 #: way would lose its batch.
 STACK = 50
@@ -89,7 +92,7 @@ class Intake:
             late=self._ended.append,
             now=safe.monotonic_ns,
             pending=self._pending,
-            fold=self._fold_if_free,
+            fold=self._fold_soon,
             registries=(self,),
             anchor=Anchor(safe),
             pipeline=None,
@@ -107,9 +110,17 @@ class Intake:
         with self._lock:
             self._fold()
 
-    def _fold_if_free(self) -> None:
-        # On the hot path: whoever cannot have the lock leaves the batch to its holder, and spares
-        # those that come after him the attempt.
+    def _fold_soon(self) -> None:
+        # On the hot path: whoever cannot have the lock leaves the batch to its holder, unless that
+        # one is being held up, too.
+        self.fold_if_free()
+        if len(self._pending) > CROWD:
+            with self._lock:
+                pass
+
+    def fold_if_free(self) -> None:
+        """Fold, unless another thread is doing so: it never waits."""
+        # Who cannot have the lock spares those that come after him the attempt.
         lock = self._lock  # the same one to the end, also if a listener forks
         if lock.acquire(blocking=False):
             try:
@@ -130,12 +141,13 @@ class Intake:
         batch: list[Raw] = []
         try:
             self._folding = True
-            _need_stack(STACK)
+            need_stack(STACK)
             size = len(self._pending)
             batch += self._pending[:size]
             del self._pending[:size]
             batch += self._take_late()
-            groups = self._group(batch)
+            groups = Groups()
+            groups.sort_out(batch, *(kept.threshold for kept in self._kept))
         except BaseException:  # an interrupt: nothing has been counted yet, so begin again later
             self._pending[:0] = batch
             raise
@@ -153,55 +165,7 @@ class Intake:
         # An entry announced by another registry's fold may not have been open in this one.
         return [raw for raw in ended if self._open.pop(id(raw), None) is not None]
 
-    def _group(self, batch: list[Raw]) -> _Groups:
-        """Sort out a batch by site; say what is still unfinished in it. Counts nothing."""
-        groups = _Groups()
-        special, claim, op_claim = (
-            groups.special.append,
-            groups.claims.append,
-            groups.op_claims.append,
-        )
-        slow, slow_op = self._kept[0].threshold, self._kept[1].threshold
-        plain_op = PLAIN_OP
-        site: Any = None
-        add: Any = None
-        operation: Any = None
-        above: Any = None
-        for raw in batch:
-            end = raw[5]
-            if end is None:
-                raw[7] = True
-                # Looked at again, now that an end from here on is announced in `_ended`.
-                if raw[5] is None:
-                    groups.unfinished.append(raw)
-                    continue
-                end = raw[5]
-            parent = raw[2]
-            # Only the identifier stays, or a chain of parents would; roots live on anyway.
-            if parent is not above:
-                if parent.__class__ is list and parent[0] is not None:
-                    number = parent[8]
-                    raw[2] = identify(parent) if number is None else number
-                else:
-                    above = parent
-            if raw[0] is not site:
-                site = raw[0]
-                add, operation = groups[site]
-            duration = end - raw[3]
-            add(duration)
-            extra = raw[6]
-            if extra is None:
-                if duration > slow:
-                    claim(raw)
-            elif extra is plain_op:
-                operation(raw)
-                if duration > slow_op:
-                    op_claim(raw)
-            else:
-                special(raw)
-        return groups
-
-    def _count(self, batch: list[Raw], groups: _Groups) -> None:
+    def _count(self, batch: list[Raw], groups: Groups) -> None:
         if groups.unfinished:
             self._open.update((id(raw), raw) for raw in groups.unfinished)
             batch = [raw for raw in batch if id(raw) not in self._open]
@@ -216,7 +180,7 @@ class Intake:
                     self._tell(batch)
                 self.scope.anchor.refresh()
 
-    def _total(self, groups: _Groups, size: int) -> None:
+    def _total(self, groups: Groups, size: int) -> None:
         try:
             self._counted(size)
             for site, (durations, operations) in groups.by_site.items():
@@ -236,7 +200,7 @@ class Intake:
             self._errors.add("fold", "cut short", size)
             raise
 
-    def _keep(self, batch: list[Raw], groups: _Groups) -> None:
+    def _keep(self, batch: list[Raw], groups: Groups) -> None:
         for raw in groups.special:
             (groups.op_claims if raw[EXTRA].network else groups.claims).append(raw)
         kinds = {site.network for site in groups.by_site}
@@ -319,28 +283,3 @@ class Intake:
         self._pending.limit = BATCH
         self._open.clear()
         self._start_again()
-
-
-def _need_stack(calls: int) -> None:
-    """Raise RecursionError unless so many calls fit into each other here."""
-    if calls:
-        _need_stack(calls - 1)
-
-
-class _Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two lists
-    """A batch by site; a dict, so that the common case of the fold is one look-up."""
-
-    def __init__(self) -> None:
-        #: The durations of all entries of a site, and those that are plain network operations.
-        self.by_site: dict[Site, tuple[list[int], list[Raw]]] = {}
-        #: What says more than "completed".
-        self.special: list[Raw] = []
-        #: Events and operations with a claim to be kept: slow ones first.
-        self.claims: list[Raw] = []
-        self.op_claims: list[Raw] = []
-        self.unfinished: list[Raw] = []
-
-    def __missing__(self, site: Site) -> tuple[Callable[[int], None], Callable[[Raw], None]]:
-        durations, operations = self.by_site[site] = [], []
-        self[site] = adding = (durations.append, operations.append)
-        return adding
