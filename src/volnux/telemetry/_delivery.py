@@ -16,7 +16,7 @@ from volnux.telemetry._notices import Notices
 from volnux.telemetry._queue import Flush, RecordQueue
 from volnux.telemetry._scope import suppressed
 from volnux.telemetry._sender import Sender
-from volnux.telemetry._sending import call_hook
+from volnux.telemetry._sending import DELIVERING, call_hook, is_for_the_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 WAKE_SHARE = 0.25
 #: Seconds without progress that a full queue may hold up the program, where it was asked to.
 BLOCK_SECONDS = 5.0
-#: The threads of all deliveries: they never wait for one another.
-_threads: set[int] = set()
 
 
 class Settings(NamedTuple):
@@ -138,7 +136,7 @@ class Delivery:
 
     def _is_inside(self) -> bool:
         """Whether the caller is a thread that must not wait: it would hold up what it waits for."""
-        return self._queue.is_entered or get_ident() in _threads
+        return self._queue.is_entered or get_ident() in DELIVERING
 
     def counts(self) -> Counts:
         """Return what has become of everything that was accepted, at one moment."""
@@ -230,7 +228,7 @@ class Delivery:
                 self._wake.wait(min(pause, left))
 
     def _run(self, queue: RecordQueue) -> None:
-        _threads.add(get_ident())
+        DELIVERING.add(get_ident())
         try:
             with suppressed():
                 # Another queue: this process was forked from inside the publisher.
@@ -238,12 +236,12 @@ class Delivery:
                     if pause:
                         self._wake.wait(pause)
         finally:
-            _threads.discard(get_ident())
+            DELIVERING.discard(get_ident())
 
     def _safe_turn(self) -> float | None:
         try:
             return self.turn()
-        except Exception as error:  # noqa: BLE001  # a fault of ours must not end the thread
+        except BaseException as error:  # noqa: BLE001  # nothing must end the thread
             self._notices.error(error, self._registries)
             return self._settings.interval
 
@@ -257,7 +255,7 @@ class Delivery:
             self._give_up()  # time is over, or will be before the back end may be tried again
         elif wait:
             return wait
-        if not self._queue.pending:
+        if self._queue.pending <= 1:  # one that fails is judged by how others fare
             self._fold_sources()
         self._notices.drops(self._queue.counts().dropped)
         self._attempt(self._queue)
@@ -271,7 +269,7 @@ class Delivery:
     def _fold_sources(self) -> None:
         for registry in list(self._sources):
             # Not the fold that waits: who holds it may be waiting for room in this queue.
-            registry.scope.fold()
+            registry.fold_if_free()
 
     def _attempt(self, queue: RecordQueue) -> None:
         result = self._sender.attempt(queue, self._now, self._is_over)
@@ -279,7 +277,7 @@ class Delivery:
             return
         sent, judgement = result
         self._notices.attempt(sent, judgement, self._registries)
-        if len(judgement.keep) < len(sent.verdicts) + sent.suspects:
+        if judgement.delivered or judgement.rejected or judgement.poison:
             self._is_stuck = False
             self._room.set()
 
@@ -304,7 +302,9 @@ class Delivery:
     def _call_hook(self, name: str, seconds: float) -> bool:
         try:
             return call_hook(self.publisher, name, seconds)
-        except Exception as error:  # noqa: BLE001  # a publisher's error stops nothing
+        except BaseException as error:  # a publisher's error stops nothing
+            if is_for_the_program(error):
+                raise
             self._notices.error(error, self._registries)
             return False
 
@@ -338,7 +338,7 @@ _forked: list[Delivery] = []
 
 
 def _start_in_child() -> None:
-    _threads.clear()
+    DELIVERING.clear()
     while _forked:
         _forked.pop().start()
     EXIT.arm()

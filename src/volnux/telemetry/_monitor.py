@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _thread import RLock
+from math import isnan
 from time import monotonic
 
 from volnux.telemetry._fork import on_fork
@@ -19,10 +20,19 @@ if TYPE_CHECKING:
     from volnux.telemetry._delivery import Delivery, Settings
     from volnux.telemetry._publisher import MetricsPublisher
     from volnux.telemetry._totals import Health
+    from volnux.telemetry.publishers import CompositePublisher
 
 #: Records, and bytes of them by estimate, that may wait for one publisher.
 QUEUE_ITEMS = 100_000
 QUEUE_BYTES = 64 * 1024 * 1024
+#: What delivery calls of a publisher.
+_CALLED = (
+    "publish_event_metrics",
+    "publish_network_metrics",
+    "publish_batch",
+    "flush",
+    "close",
+)
 
 
 class Monitor:
@@ -71,8 +81,10 @@ class Monitor:
             time was up first. Called inside a publisher it is False at once.
 
         Raises:
+            TypeError, ValueError: the timeout is no number; nothing has been done.
             Exception: what a publisher raised since the last time, in strict mode only.
         """
+        _check_timeout(timeout)
         self._registry.fold()
         deadline = _deadline(timeout)
         flushes = [(one, one.begin_flush(deadline)) for one in self._deliveries]
@@ -94,13 +106,15 @@ class Monitor:
             some were given up because time was up.
 
         Raises:
+            TypeError, ValueError: the timeout is no number; nothing has been done.
             Exception: what a publisher raised since the last time, in strict mode only.
         """
+        _check_timeout(timeout)
         if not self._is_open:
             return True
         self._is_open = False
         self._registry.fold()
-        deadline = _deadline(timeout)
+        deadline = _deadline(timeout)  # of the publishers: the fold may have waited for room
         own = [one for one in self._deliveries if _ATTACHED.release(one)]
         shared = [one for one in self._deliveries if one not in own]
         flushes = [(delivery, delivery.begin_flush(deadline)) for delivery in shared]
@@ -140,8 +154,9 @@ def monitor_events(
     """Switch telemetry on, and publish what is recorded from now on.
 
     Each call adds its publishers to those of earlier calls. Every publisher, also each member of a
-    `CompositePublisher`, has a queue and a thread of its own, so that one that hangs keeps nobody
-    waiting; the same object given twice is used once. `VOLNUX_TELEMETRY=off` wins over everything.
+    plain `CompositePublisher`, has a queue and a thread of its own, so that one that hangs keeps
+    nobody waiting; the same object given twice is used once. `VOLNUX_TELEMETRY=off` wins over
+    everything.
 
     Args:
         publishers: one publisher or several: any objects with the two methods of
@@ -247,25 +262,45 @@ def _flatten(
     found: dict[int, MetricsPublisher] = {}
     for one in given:
         publisher = check_publisher(one)
-        if isinstance(publisher, CompositePublisher):
+        if isinstance(publisher, CompositePublisher) and _is_plain(publisher):
             found.update((id(member), member) for member in _flatten(publisher.publishers))
         else:
             found[id(publisher)] = publisher
     return list(found.values())
 
 
+def _is_plain(composite: CompositePublisher) -> bool:
+    """Whether its members can stand for a composite: it does nothing else with a record."""
+    from volnux.telemetry.publishers import CompositePublisher
+
+    kind = type(composite)
+    return all(getattr(kind, name) is getattr(CompositePublisher, name) for name in _CALLED)
+
+
 def _check_settings(queue_items: int, queue_bytes: int, interval: float, when_full: str) -> None:
     for name, number in (("queue_items", queue_items), ("queue_bytes", queue_bytes)):
-        if not _is_number(number) or number < 1:
-            raise ValueError(f"{name} must be a number above 0, not {number!r}")
+        if not _is_whole(number) or number < 1:
+            raise ValueError(f"{name} must be a whole number above 0, not {number!r}")
     if not _is_number(interval) or not 0 < interval < float("inf"):
         raise ValueError(f"interval must be a number of seconds above 0, not {interval!r}")
     if when_full not in {"drop", "block"}:
         raise ValueError(f'when_full must be "drop" or "block", not {when_full!r}')
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_timeout(timeout: float | None) -> None:
+    wanted = f"timeout must be a number of seconds, or None for no limit, not {timeout!r}"
+    if timeout is not None and not _is_number(timeout):
+        raise TypeError(wanted)
+    if timeout is not None and isnan(timeout):
+        raise ValueError(wanted)
 
 
 def _deadline(timeout: float | None) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from volnux.telemetry._bounds import one_line
+from volnux.telemetry._redaction import get_redactor
 from volnux.telemetry._sending import describe
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ log = logging.getLogger("volnux.telemetry")
 QUIET_SECONDS = 60.0
 #: Errors that strict mode remembers; the first one is raised.
 KEPT_ERRORS = 100
+#: Characters of an error's text that are logged.
+LONGEST_TEXT = 200
 
 
 class Notices:
@@ -60,8 +64,8 @@ class Notices:
             if error is not None:
                 self.error(error, registries)
         if sent.error is not None and not self._is_failing:
-            waits = "; records wait in its queue" if judgement.keep else ""
-            self.warn("failing", f"fails: {describe(sent.error)}{waits}")
+            waits = "; records wait in its queue" if judgement.keep or judgement.behind else ""
+            self.warn("failing", f"fails: {tell(sent.error)}{waits}")
         self._is_failing = sent.error is not None
         if judgement.rejected:
             self.warn("rejected", f"rejected records: {judgement.rejected}")
@@ -81,3 +85,17 @@ class Notices:
             first = self._errors[0]
             self._errors.clear()
             raise first
+
+
+def tell(error: BaseException) -> str:
+    """Return on one line what went wrong: an error's type and its text, without secrets.
+
+    Of an error of the system only the system's own words: its text is mostly an address.
+    """
+    told = describe(error)
+    if isinstance(error, OSError) or told != type(error).__name__:
+        return told
+    text = one_line(get_redactor().error_text(error))
+    if len(text) > LONGEST_TEXT:
+        text = text[: LONGEST_TEXT - 1] + "…"
+    return f"{told}: {text}" if text else told

@@ -38,15 +38,32 @@ class Counts(NamedTuple):
 class Flush:
     """Somebody waits for what is pending now: counts it down, and lets go of who waits.
 
+    That is so many of the oldest entries, and those of them that have gone behind newer ones.
+
     Args:
         deadline: when the waiting is over, on the clock of the delivery.
     """
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.remaining = 0
+        self.oldest = 0
+        # By identity: what is counted here is in the queue, so alive.
+        self._behind: set[int] = set()
         self.ok = False
         self.done = Event()
+
+    @property
+    def remaining(self) -> int:
+        """How many entries it still waits for."""
+        return self.oldest + len(self._behind)
+
+    def count_down(self, taken: list[Raw], keep: Sequence[int], behind: Sequence[int]) -> None:
+        """Take note of entries that were sent, and of the places of those that stay or go behind."""
+        stay = {id(taken[place]) for place in (*keep, *behind)}
+        self._behind -= {id(raw) for raw in taken} - stay
+        self._behind |= {id(taken[place]) for place in behind if place < self.oldest}
+        kept = sum(1 for place in keep if place < self.oldest)
+        self.oldest += kept - min(len(taken), self.oldest)
 
     def finish(self, *, ok: bool) -> None:
         """Let go of who waits, and tell whether everything went well."""
@@ -198,46 +215,49 @@ class RecordQueue:
         delivered: int,
         dropped: Mapping[str, int],
         keep: Sequence[int] = (),
+        behind: Sequence[int] = (),
     ) -> None:
         """Say what became of the `size` oldest entries.
 
         Args:
-            size: how many of them were sent; all that are not in `keep` leave the queue.
+            size: how many of them were sent; all leave the queue but those in `keep` and `behind`.
             delivered: how many arrived.
             dropped: how many were given up, by reason.
-            keep: the places, among the oldest, of those that stay for another try.
+            keep: the places, among the oldest, of those that stay there for another try.
+            behind: the places of those that are to be tried again after all that wait now.
         """
         with self._lock:
             if self._refuses != SHUTDOWN:
                 self._owner = get_ident()
                 try:
-                    self._remove(size, keep)
+                    self._remove(size, keep, behind)
                     counts = self._counts
                     self._counts = Counts(
                         counts.accepted,
                         counts.delivered + delivered,
                         _added(counts.dropped, dropped),
-                        counts.pending - size + len(keep),
+                        counts.pending - size + len(keep) + len(behind),
                     )
                 finally:
                     self._leave()
         self._settle_inbox()
 
-    def _remove(self, size: int, keep: Sequence[int]) -> None:
+    def _remove(self, size: int, keep: Sequence[int], behind: Sequence[int]) -> None:
         taken = [self._raws.popleft() for _ in range(size)]
         kept = [taken[place] for place in keep]
+        moved = [taken[place] for place in behind]
         self._raws.extendleft(reversed(kept))
-        self._bytes -= weigh_all(taken) - weigh_all(kept)
+        self._raws.extend(moved)
+        self._bytes -= weigh_all(taken) - weigh_all(kept) - weigh_all(moved)
         for flush in self._flushes:
-            stays = sum(1 for place in keep if place < flush.remaining)
-            flush.remaining -= min(size, flush.remaining) - stays
+            flush.count_down(taken, keep, behind)
         self._flushes = [flush for flush in self._flushes if flush.remaining]
 
     def count_down(self, flush: Flush) -> None:
         """Have a flush count down the entries that are pending now."""
         with self._lock:
             self._take_in()
-            flush.remaining = self._counts.pending
+            flush.oldest = self._counts.pending
             if flush.remaining:
                 self._flushes.append(flush)
         self._settle_inbox()

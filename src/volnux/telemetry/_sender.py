@@ -11,7 +11,7 @@ from volnux.telemetry._strikes import Strikes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Literal
 
     from volnux.telemetry._queue import RecordQueue
     from volnux.telemetry._raw import Raw
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BATCH = 256
 #: The same for a publisher that takes them one at a time and may be slow at each.
 SINGLES = 32
+#: So many failures in a row are the back end's, and make it wait.
+IN_VAIN = 100
 
 
 class Judgement(NamedTuple):
@@ -28,21 +30,25 @@ class Judgement(NamedTuple):
 
     Attributes:
         delivered, rejected, poison: how many arrived, were refused, and failed too often.
-        keep: the places, among those sent, of the records that are tried again.
+        keep: the places, among those sent, of the records that are tried again before all others.
+        behind: the places of those that are tried again after all others.
     """
 
     delivered: int
     rejected: int
     poison: int
     keep: list[int]
+    behind: list[int]
 
 
 class Sender:
     """Hands the oldest records of a queue to a publisher, and decides when and how to try again.
 
-    The batch that fails stays at the head of the queue. An error of the back end (`OSError`,
-    `PublishError`) makes it wait. Any other error may be the fault of a record: the batch is halved
-    until the one to blame stands alone, and that one is given up after a few tries of its own.
+    An error of the back end (`OSError`, `PublishError`) makes it wait, with the batch at the head
+    of the queue. Any other error may be the fault of a record: the batch is halved until the one to
+    blame stands alone. That one goes behind the others, and is given up when it fails again after
+    these got through. Where nothing at all gets through, it is the back end, which is left alone
+    for a while, and nobody is to blame.
     """
 
     def __init__(self, publisher: Any, uniform: Callable[[float, float], float]) -> None:
@@ -50,13 +56,14 @@ class Sender:
         self._in_batches = takes_batches(publisher)
         self._most = self._limit = BATCH if self._in_batches else SINGLES
         self._strikes = Strikes()
+        self._in_vain = 0
         self.backoff = Backoff(uniform)
 
     def attempt(
         self, queue: RecordQueue, now: Callable[[], float], is_over: Callable[[], bool]
     ) -> tuple[Sent, Judgement] | None:
         """Send what is at the head of the queue and settle it there; None for an empty queue."""
-        raws = queue.peek(self._limit)
+        raws = self._strikes.together(queue.peek(self._limit))
         if not raws:
             return None
         records = records_of(raws)
@@ -64,52 +71,75 @@ class Sender:
             sent = send_batch(self._publisher, records)
         else:
             sent = send_singly(self._publisher, records, is_over)
-        judgement = self._judge(raws, sent, now())
+        judgement = self._judge(raws, sent, queue.pending, now())
         queue.settle(
             len(sent.verdicts) + sent.suspects,
             delivered=judgement.delivered,
             dropped={"rejected": judgement.rejected, "poison": judgement.poison},
             keep=judgement.keep,
+            behind=judgement.behind,
         )
         return sent, judgement
 
-    def _judge(self, raws: list[Raw], sent: Sent, now: float) -> Judgement:
+    def _judge(self, raws: list[Raw], sent: Sent, pending: int, now: float) -> Judgement:
         answered = len(sent.verdicts)
-        retries = [place for place, verdict in enumerate(sent.verdicts) if verdict == "retry"]
-        rejected = sum(1 for verdict in sent.verdicts if verdict == "reject")
-        delivered = answered - len(retries) - rejected
+        keep = _places(sent, "retry")
+        rejected = _places(sent, "reject")
+        delivered = answered - len(keep) - len(rejected)
+        poison: list[int] = []
+        behind: list[int] = []
         if delivered or rejected:
-            self.backoff.reset()
-            self._limit = min(self._most, 2 * self._limit)
-            poison = self._strikes.against_retried(raws, retries)
-            retries = [place for place in retries if place not in poison]
-        else:
-            poison = []
-        if retries:
+            self._passed()
+            poison = self._strikes.against_retried(raws, keep)
+            keep = [place for place in keep if place not in poison]
+        if keep:
             self.backoff.failed(now)
-        suspects = list(range(answered, answered + sent.suspects))
-        if suspects and self._is_to_give_up(sent, raws, suspects, now):
-            if sent.is_permanent:
-                rejected += len(suspects)
-            else:
-                poison += suspects
-            suspects = []
-        keep = retries + suspects
-        self._strikes.forget(raws, keep)
-        return Judgement(delivered, rejected, len(poison), keep)
+        if sent.suspects:
+            fate = self._fate(sent, raws[answered], pending - answered, now)
+            fates = {"rejected": rejected, "poison": poison, "keep": keep, "behind": behind}
+            fates[fate].extend(range(answered, answered + sent.suspects))
+        self._strikes.forget(raws, keep + behind)
+        return Judgement(delivered, len(rejected), len(poison), keep, behind)
 
-    def _is_to_give_up(self, sent: Sent, raws: list[Raw], suspects: list[int], now: float) -> bool:
-        """Decide over records whose attempt raised, and when to try them again."""
+    def _passed(self) -> None:
+        self.backoff.reset()
+        self._limit = min(self._most, 2 * self._limit)
+        self._strikes.passed()
+        self._in_vain = 0
+
+    def _fate(
+        self, sent: Sent, first: Raw, left: int, now: float
+    ) -> Literal["rejected", "poison", "keep", "behind"]:
+        """Decide over records whose attempt raised, and when to try them again.
+
+        Args:
+            sent: what came of the attempt.
+            first: the first of them.
+            left: how many records are in the queue, without those that were dealt with before it.
+            now: the time.
+        """
         if sent.is_permanent:
-            return True
+            return "rejected"
         if sent.is_backend_away:
             self.backoff.failed(now, sent.retry_after)
-            return False
-        if len(suspects) > 1:
+            return "keep"
+        if sent.suspects > 1:
             # Halves are tried at once, until the one to blame stands alone.
-            self._limit = len(suspects) // 2
-            return False
-        if self._strikes.against_alone(raws[suspects[0]]):
-            return True
-        self.backoff.failed(now)
-        return False
+            self._limit = sent.suspects // 2
+            return "keep"
+        if self._strikes.against_alone(first, is_last=left == 1):
+            return "poison"
+        if not self._strikes.is_overtaken(first):
+            self._failed_in_vain(left, now)
+        return "behind"
+
+    def _failed_in_vain(self, left: int, now: float) -> None:
+        """Have the back end left alone when all the others, or very many, have failed as well."""
+        self._in_vain += 1
+        if self._in_vain >= min(left, IN_VAIN):
+            self.backoff.failed(now)
+            self._in_vain = 0
+
+
+def _places(sent: Sent, wanted: str) -> list[int]:
+    return [place for place, verdict in enumerate(sent.verdicts) if verdict == wanted]

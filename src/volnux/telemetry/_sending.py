@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
 from volnux.telemetry._publisher import MetricsPublisher, publish_one
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 OK = "ok"
 VERDICTS = frozenset({OK, "duplicate", "retry", "reject"})
+#: The threads of all deliveries: they never wait for one another.
+DELIVERING: set[int] = set()
 
 
 class Sent(NamedTuple):
@@ -59,9 +62,9 @@ def send_batch(publisher: Any, records: Sequence[Record]) -> Sent:
     """Send records in one call."""
     try:
         verdicts = publisher.publish_batch(records)
-    except KeyboardInterrupt:  # only where there is no thread: it is for the program
-        raise
-    except BaseException as error:  # noqa: BLE001  # a publisher's SystemExit stops nothing either
+    except BaseException as error:  # a publisher's SystemExit stops nothing either
+        if is_for_the_program(error):
+            raise
         return Sent((), error, len(records))
     if verdicts is None:
         return Sent([OK] * len(records))
@@ -91,12 +94,17 @@ def send_singly(publisher: Any, records: Sequence[Record], is_over: Callable[[],
             break
         try:
             publish_one(publisher, record)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
+            if is_for_the_program(error):
+                raise
             return Sent([OK] * done, error, 1)
         done += 1
     return Sent([OK] * done)
+
+
+def is_for_the_program(error: BaseException) -> bool:
+    """Whether an error is a Ctrl-C that struck while the program itself did a delivery's work."""
+    return isinstance(error, KeyboardInterrupt) and get_ident() not in DELIVERING
 
 
 def call_hook(publisher: Any, name: str, seconds: float) -> bool:

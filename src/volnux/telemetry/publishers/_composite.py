@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volnux.telemetry._publisher import MetricsPublisher, check_publisher
+from volnux.telemetry._publisher import MetricsPublisher, check_publisher, is_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,14 +20,18 @@ class CompositePublisher(MetricsPublisher):
     one by one: a member that hangs or fails keeps no other waiting. Called directly, it calls its
     members in order, all of them whatever happens, and then raises the first error.
 
+    A subclass that overrides a method, to filter records for instance, is a publisher like any
+    other: called directly, with one queue for all of its members.
+
     Args:
         publishers: the members; other composites may be among them.
 
     Raises:
-        TypeError: a member is no publisher.
+        TypeError: a member is no publisher, or what was given is no list of them.
     """
 
     def __init__(self, publishers: Iterable[MetricsPublisher]) -> None:
+        _check_list(publishers)
         self.publishers: tuple[MetricsPublisher, ...] = tuple(map(check_publisher, publishers))
 
     def __repr__(self) -> str:
@@ -60,3 +64,11 @@ class CompositePublisher(MetricsPublisher):
         if errors:
             raise errors[0]
         return results
+
+
+def _check_list(publishers: object) -> None:
+    if not hasattr(publishers, "__iter__"):
+        way_out = (
+            f": write CompositePublisher([{publishers!r}])" if is_publisher(publishers) else ""
+        )
+        raise TypeError(f"publishers must be a list of publishers, not {publishers!r}{way_out}")

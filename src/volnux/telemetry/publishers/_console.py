@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import UnsupportedOperation
 from typing import TYPE_CHECKING
 
 from volnux.telemetry._publisher import MetricsPublisher
@@ -33,11 +34,14 @@ class ConsolePublisher(MetricsPublisher):
 
     Args:
         stream: where to write; what `sys.stderr` is at that moment, by default.
+
+    Raises:
+        TypeError: the stream takes no text.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        if stream is not None and not hasattr(stream, "write"):
-            raise TypeError(f"ConsolePublisher writes to a text stream, not to {stream!r}")
+        if stream is not None:
+            _check_stream(stream)
         self._stream = stream
 
     def __repr__(self) -> str:
@@ -77,6 +81,20 @@ class ConsolePublisher(MetricsPublisher):
             stream.flush()
         except ValueError as error:  # closed
             raise PublishError(f"cannot write to {stream!r}", permanent=True) from error
+
+
+def _check_stream(stream: object) -> None:
+    if not hasattr(stream, "write"):
+        raise TypeError(f"ConsolePublisher writes to a text stream, not to {stream!r}")
+    try:
+        stream.write("")
+    except (TypeError, UnsupportedOperation) as error:  # binary, or open for reading
+        raise TypeError(
+            f"ConsolePublisher writes to a text stream, not to {stream!r}: "
+            'open it with mode "w" or "a"'
+        ) from error
+    except (OSError, ValueError):  # closed, or out of order just now: told when a record comes
+        pass
 
 
 def _line(record: Record) -> str:

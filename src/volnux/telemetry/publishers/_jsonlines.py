@@ -46,7 +46,7 @@ class JSONLinesPublisher(MetricsPublisher):
     Raises:
         FileNotFoundError: the directory is not there.
         IsADirectoryError, PermissionError: nobody can write there.
-        ValueError: a number is out of range.
+        TypeError, ValueError: a path is none, or a number is none or out of range.
     """
 
     def __init__(
@@ -57,11 +57,16 @@ class JSONLinesPublisher(MetricsPublisher):
         backups: int = 5,
         fsync: bool = False,
     ) -> None:
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError(f"max_bytes must be above 0, or None for no limit, not {max_bytes}")
+        if max_bytes is not None:
+            _check_number("max_bytes", max_bytes, ", or None for no limit")
+            if max_bytes < 1:
+                raise ValueError(
+                    f"max_bytes must be above 0, or None for no limit, not {max_bytes}"
+                )
+        _check_number("backups", backups)
         if backups < 0:
             raise ValueError(f"backups must be 0 or more, not {backups}")
-        self.path: str = os.path.abspath(os.fspath(path))
+        self.path: str = os.path.abspath(_as_text(path))
         _check_path(self.path)
         self._max_bytes = max_bytes
         self._backups = backups
@@ -217,6 +222,18 @@ def _last_byte(file: int) -> bytes:
     # Where the file is read from does not change where it is appended to.
     os.lseek(file, -1, os.SEEK_END)
     return os.read(file, 1)
+
+
+def _check_number(name: str, value: object, otherwise: str = "") -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number{otherwise}, not {value!r}")
+
+
+def _as_text(path: object) -> str:
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(f"path must be a str or a pathlib.Path, not {path!r}")
+    return text
 
 
 def _check_path(path: str) -> None:
