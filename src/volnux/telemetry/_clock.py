@@ -69,6 +69,7 @@ class Anchor:
     """
 
     __slots__ = ("_offsets", "_starts", "clock")
+    clock: Clock
 
     #: A wall clock is followed when it has moved by more than this against the monotonic one.
     TOLERANCE_NS = 10_000_000

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from _thread import get_ident
-from types import FunctionType, MethodType
+from types import FunctionType
 
 from volnux.telemetry._current import Event
+from volnux.telemetry._kinds import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    GENERATOR,
+    ITERABLE_COROUTINE,
+    flags_of,
+    is_a,
+    is_function,
+    is_marked,
+    name_of,
+)
 from volnux.telemetry._outcome import OVERRUN, fail
-from volnux.telemetry._scope import SWITCH, root
+from volnux.telemetry._scope import SWITCH, still_open
 from volnux.telemetry._seam import get_current, set_current
 from volnux.telemetry._sites import KEPT, EventSite, event_site
 from volnux.telemetry._streams import trace_async_generator, trace_generator
@@ -38,9 +48,6 @@ else:
         return function
 
 
-# `inspect.CO_…` flags: importing inspect costs more than all of volnux.telemetry may.
-GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
-
 _WAYS = (
     "decorate a function, method, class, descriptor or callable object with it, "
     'or write @traced_event("name") or `with traced_event("name"):`'
@@ -67,8 +74,14 @@ def traced_event(  # noqa: F811  # what the overloads describe
     As a decorator, bare or called, it takes functions, coroutine functions, generators and async
     generators, methods, classmethods and staticmethods in either order, properties, partials,
     callable objects, functions that return an awaitable or a generator, and classes (whose public
-    methods it traces). What comes back keeps its signature, its type and its kind, and pickles by
-    reference. As a context manager, sync or async, it gives an `Event`.
+    methods it traces). What comes back keeps its signature, its type and its kind, and pickles as
+    the bare one does; callable objects keep their attributes too. As a context manager, sync or
+    async, it gives an `Event`.
+
+    A function that returns an awaitable or a generator is recorded until that has run, and as
+    cancelled if it never does. One that can also be entered or iterated ends the event with its
+    first use: the await, the block, the iteration. Used in another way, as a client is, or held
+    elsewhere too, it was the result, and the event ended when the function returned.
 
     While telemetry is off nothing is recorded. Safe from any thread.
 
@@ -161,7 +174,9 @@ class TracedEvent:
         now, _, pending = scope.hot
         end = now()
         if get_current() is event:
-            set_current(parent if parent[5] is None else _still_open(parent))
+            set_current(parent if parent[5] is None else still_open(parent))
+        else:  # left while something inside is open, which goes on to what is around this
+            event.append(parent)
         if error is not None:
             try:
                 fail(event, parent, error)
@@ -199,45 +214,53 @@ _OFF = Event(None)
 _blocks: dict[str | None, TracedEvent] = {}
 
 
-def _still_open(raw: Raw) -> Raw:
-    """Return the innermost enclosing entry that has not ended: blocks may end out of order."""
-    parent = raw
-    while parent[5] is not None:
-        if type(parent[2]) is not list:  # folded: only its parent's identifier is left
-            return root(parent[1], parent[2])
-        parent = parent[2]
-    return parent
-
-
 def _trace(target: Any, name: str | None, attributes: Mapping[str, Any] | None) -> Any:
     """Return the traced form of whatever is decorated."""
     if isinstance(target, (classmethod, staticmethod)):
         return type(target)(_trace(target.__func__, name, attributes))
     if isinstance(target, property):
         return _trace_property(target, name, attributes)
-    if _is_a("cached_property", target):
+    if is_a("cached_property", target):
         target.func = _trace(target.func, name, attributes)
         return target
-    if _is_a("partialmethod", target):
+    if is_a("partialmethod", target):
         inner = _trace(target.func, name, attributes)
         return type(target)(inner, *target.args, **target.keywords)
     if isinstance(target, type):
         return _trace_class(target, name, attributes)
     if not callable(target):
         raise TypeError(f"traced_event cannot trace {target!r}, which is not callable: {_WAYS}")
-    return _trace_callable(target, name or _name_of(target), attributes)
+    return _trace_callable(target, name or name_of(target), attributes)
 
 
 def _trace_callable(target: Any, name: str, attributes: Mapping[str, Any] | None) -> Any:
     site = EventSite(name, attributes)
-    flags = _flags(target)
-    if flags & COROUTINE or getattr(target, "_is_coroutine_mark", None) is not None:
-        return trace_coroutine(target, site)
-    if flags & GENERATOR and not flags & 0x100:  # 0x100: to be awaited, see `_deferred`
-        return trace_generator(target, site)
+    trace = _way_to_trace(target)
+    if is_function(target):
+        return trace(target, site)
+    from functools import partial
+
+    from volnux.telemetry._callable import traced_callable
+
+    # Called by way of a partial, for `wraps` believes whatever an object says of itself.
+    traced = trace(target if is_a("partial", target) else partial(target), site)
+    is_async = trace is trace_coroutine and not is_a("partial", target)
+    try:
+        return traced_callable(target, traced, _trace, (name, attributes), is_async=is_async)
+    except Exception:  # noqa: BLE001  # an object that nothing can stand for: a function then
+        return traced
+
+
+def _way_to_trace(target: Any) -> Any:
+    """Return what traces such a callable, by the kind of function that will run."""
+    flags = flags_of(target)
+    if flags & COROUTINE or is_marked(target):
+        return trace_coroutine
+    if flags & GENERATOR and not flags & ITERABLE_COROUTINE:  # which is to be awaited
+        return trace_generator
     if flags & ASYNC_GENERATOR:
-        return trace_async_generator(target, site)
-    return trace_function(target, site)
+        return trace_async_generator
+    return trace_function
 
 
 def _trace_property(target: property, name: str | None, attributes: Any) -> property:
@@ -254,30 +277,7 @@ def _trace_class(target: type, name: str | None, attributes: Any) -> type:
     for key, member in list(vars(target).items()):
         if key.startswith("_"):
             continue
-        if isinstance(member, traceable) or _is_a("partialmethod", member):
+        if isinstance(member, traceable) or is_a("partialmethod", member):
             named = f"{name}.{key}" if name else None
             setattr(target, key, _trace(member, named, attributes))
     return target
-
-
-def _is_a(kind: str, target: Any) -> bool:
-    # Asked only if the program has loaded functools: it is the dearest import of all this.
-    functools = sys.modules.get("functools")
-    return functools is not None and isinstance(target, getattr(functools, kind))
-
-
-def _flags(target: Any) -> int:
-    """Return the code flags of what will run: through partials, methods and `__call__`."""
-    while _is_a("partial", target) or isinstance(target, MethodType):
-        target = target.__func__ if isinstance(target, MethodType) else target.func
-    if not hasattr(target, "__code__"):
-        target = vars(type(target)).get("__call__") or type(target).__call__
-    flags: int = getattr(getattr(target, "__code__", None), "co_flags", 0)
-    return flags
-
-
-def _name_of(target: Any) -> str:
-    while _is_a("partial", target) or _is_a("partialmethod", target):
-        target = target.func
-    name = getattr(target, "__qualname__", None) or type(target).__qualname__
-    return str(name).rpartition("<locals>.")[2]

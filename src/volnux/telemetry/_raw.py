@@ -36,6 +36,9 @@ EXTRA = 6
 LATE = 7
 #: The identifier, drawn when first needed: most events live and go without one.
 ID = 8
+#: Only blocks that were left before something inside of them: what was current around them. `PARENT`
+#: does not say so once it is folded.
+AROUND = 9
 #: Network operations only: bytes each way, and when the first byte came.
 SENT = 9
 RECEIVED = 10

@@ -7,7 +7,7 @@ from contextvars import ContextVar, copy_context
 
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._ids import IDS
-from volnux.telemetry._raw import identify
+from volnux.telemetry._raw import AROUND, identify
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._sites import redactor
 
@@ -165,9 +165,10 @@ def enclosing_id(raw: Raw) -> int | str:
 def still_open(raw: Raw) -> Raw:
     """Return this entry, or the innermost around it that has not ended: blocks may end out of order."""
     while raw[5] is not None:
-        if type(raw[2]) is not list:  # folded: only its parent's identifier is left
-            return root(raw[1], raw[2])
-        raw = raw[2]
+        around = raw[AROUND] if len(raw) > AROUND else raw[2]
+        if type(around) is not list:  # folded: only its parent's identifier is left
+            return root(raw[1], around)
+        raw = around
     return raw
 
 

@@ -1,0 +1,86 @@
+"""What kind of callable something is, as far as it can be believed: an object may say anything."""
+
+from __future__ import annotations
+
+import sys
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# `inspect.CO_…` flags: importing inspect costs more than all of volnux.telemetry may.
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+#: A generator made by `types.coroutine`, to be awaited.
+ITERABLE_COROUTINE = 0x100
+
+#: What a plain function may stand for. Other callables have a state and attributes of their own.
+_FUNCTIONS = (
+    FunctionType,
+    MethodType,
+    BuiltinFunctionType,
+    WrapperDescriptorType,
+    MethodWrapperType,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+)
+
+
+def is_function(target: object) -> bool:
+    """Return whether something is a function or method, in Python or in C."""
+    return issubclass(type(target), _FUNCTIONS)
+
+
+def is_a(kind: str, target: object) -> bool:
+    """Return whether something is of a class in functools, such as "partial"."""
+    # Asked only if the program has loaded functools: it is the dearest import of all this.
+    functools = sys.modules.get("functools")
+    return functools is not None and isinstance(target, getattr(functools, kind))
+
+
+def flags_of(target: Any) -> int:
+    """Return the code flags of what will run: through partials, methods and `__call__`."""
+    while is_a("partial", target) or type(target) is MethodType:
+        target = target.__func__ if type(target) is MethodType else target.func
+    code = _ask(target, "__code__")
+    if type(code) is not CodeType:  # an object may say yes to any name
+        called = vars(type(target)).get("__call__") or type(target).__call__
+        code = _ask(called, "__code__")
+    return code.co_flags if type(code) is CodeType else 0
+
+
+def name_of(target: Any) -> str:
+    """Return the name that an event of it gets: the qualified one, of what is really called."""
+    while is_a("partial", target) or is_a("partialmethod", target):
+        target = target.func
+    name = _ask(target, "__qualname__")
+    if type(name) is not str:
+        name = type(target).__qualname__
+    return name.rpartition("<locals>.")[2]
+
+
+def is_marked(target: Any) -> bool:
+    """Return whether something is marked as a coroutine function; only its maker's marks count."""
+    marks = (("inspect", "_is_coroutine_mark"), ("asyncio.coroutines", "_is_coroutine"))
+    for module, name in marks:  # asked only if loaded, and unmarked if not
+        mark = getattr(sys.modules.get(module), name, None)
+        if mark is not None and _ask(target, name) is mark:
+            return True
+    return False
+
+
+def _ask(target: Any, name: str) -> Any:
+    """Return an attribute, or None if there is none or looking for it fails."""
+    try:
+        return getattr(target, name, None)
+    except Exception:  # noqa: BLE001  # a proxy of something that is not there yet
+        return None
