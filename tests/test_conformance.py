@@ -524,6 +524,26 @@ class TestClass:
             ("Service.check", 4.0),
         ]
 
+    def test_what_is_no_method_stays_as_it_is(self, registry):
+        """Public constants and nested classes are nothing to be traced."""
+
+        @traced_event
+        class Service:
+            limit = 3
+
+            class Error(Exception):
+                pass
+
+            def run(self):
+                if self.limit:
+                    raise self.Error
+
+        with pytest.raises(Service.Error):
+            Service().run()
+
+        assert (Service.limit, Service.Error.__name__) == (3, "Error")
+        assert [event.event_name.rpartition(".")[2] for event in registry.events()] == ["run"]
+
 
 def plain(number: int, *, scale: float = 1.0) -> float:
     """Scale a number."""
@@ -675,6 +695,12 @@ class TestMetadata:
         assert service.stored is None
         assert Service.value.__doc__ == "Return what is stored."
         assert [event.event_name for event in registry.events()] == ["value"] * 3
+
+    def test_a_partial_is_named_for_its_function(self, registry):
+        """However many partials it is wrapped in."""
+        traced_event(functools.partial(functools.partial(plain, 3), scale=2))()
+
+        assert [event.event_name for event in registry.events()] == ["plain"]
 
     @pytest.mark.parametrize("arguments", [(), (1, 2), ("a", "b", "c")])
     def test_wrong_arguments_raise_as_bare(self, arguments):

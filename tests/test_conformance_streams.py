@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import gc
 import threading
+import types
 
 import pytest
 
@@ -612,6 +613,33 @@ class TestOutcome:
 
         [event] = registry.events()
         assert (event.status, event.items) == ("cancelled", 1)
+
+    def test_a_consumer_closed_at_an_await_cancels_the_producer(self, registry):
+        """Whoever closes it stays in the event in which that happens."""
+
+        @types.coroutine
+        def wait():
+            yield
+
+        @traced_event("numbers")
+        async def numbers():
+            await wait()
+            yield 1
+
+        async def consume():
+            async for _ in numbers():
+                pass
+
+        consumer = consume()
+        contextvars.copy_context().run(consumer.send, None)
+        with traced_event("elsewhere") as elsewhere:
+            consumer.close()
+            del consumer
+            gc.collect()
+            assert current_event().task_id == elsewhere.task_id
+
+        [event] = registry.events("numbers")
+        assert (event.status, event.items) == ("cancelled", 0)
 
     def test_abandoned_is_completed(self, registry):
         """A generator nobody holds any more is closed and recorded."""

@@ -718,6 +718,23 @@ class TestThread:
         delivery._thread.join()
         assert delivery.counts() == gone
 
+    def test_a_flush_without_end_ends_with_the_close(self, deliver):
+        """Who waits for a publisher that hangs is told when its records are given up."""
+        entered, release = threading.Event(), threading.Event()
+
+        def hang(records):
+            entered.set()
+            release.wait()
+
+        delivery, registry = deliver(Batches(hang))
+        registry.add(EventMetrics(event_name="a", task_id="1"))
+        flush = delivery.begin_flush(float("inf"))
+        entered.wait()
+        delivery.begin_close(0.0)
+        assert not delivery.finish_close()
+        assert not delivery.finish_flush(flush)
+        release.set()
+
     def test_a_publisher_that_flushes_its_own_delivery_is_told_no(self, deliver):
         """Instead of waiting for itself for ever; closing from there only begins."""
         answers = []
@@ -840,6 +857,23 @@ class TestThread:
             flush = delivery.begin_flush(delivery._now())
             assert not delivery.finish_flush(flush)
         assert delivery.counts().pending == 1
+
+    def test_without_a_thread_a_close_waits_for_the_back_end(self, monkeypatch):
+        """As long as its deadline allows: it is tried again after a pause."""
+
+        def refuse(self):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        publisher = Batches(OSError(), OSError())
+        delivery = Delivery(publisher, "alone", SETTINGS, uniform=lambda low, high: 0.01)
+        registry = Registry()
+        delivery.attach(registry)
+        registry.add(EventMetrics(event_name="a", task_id="1"))
+        delivery.begin_close(delivery._now() + 60)
+        assert delivery.finish_close()
+        assert publisher.calls == [["a"]] * 3
+        assert delivery.counts() == (1, 1, {}, 0)
 
     def test_two_that_flush_at_once_without_a_thread_share_the_work(self, deliver, monkeypatch):
         """One does it, the other only waits."""

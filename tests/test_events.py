@@ -9,7 +9,9 @@ import asyncio
 import contextvars
 import copy
 import gc
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -665,6 +667,35 @@ class TestErrors:
             raise Group
 
         assert registry.events()[0].status == status
+
+    def test_a_cancellation_by_trio_is_cancelled(self, registry, monkeypatch):
+        """It is known by its class, once the program has loaded trio."""
+
+        class Cancelled(BaseException):
+            pass
+
+        trio = types.ModuleType("trio")
+        trio.Cancelled = Cancelled
+        monkeypatch.setitem(sys.modules, "trio", trio)
+        with pytest.raises(Cancelled), traced_event("a"):
+            raise Cancelled
+
+        assert registry.events()[0].status == "cancelled"
+
+    def test_a_group_that_does_not_show_its_errors_is_failed(self, registry):
+        """What the event has said before stays, and the program gets its own error."""
+
+        class Closed(BaseException):
+            @property
+            def exceptions(self):
+                raise OSError("closed")
+
+        with pytest.raises(Closed), traced_event("a") as event:
+            event.set_attribute("rows", 3)
+            raise Closed
+
+        [record] = registry.events()
+        assert (record.status, record.attributes) == ("failed", {"rows": 3})
 
     def test_an_exception_that_hides_its_attributes_is_recorded(self, registry):
         """It need not be possible to write on it."""

@@ -152,6 +152,35 @@ class TestFork:
         assert in_child(threading.active_count) == 1
         assert in_child(monitor.flush)
 
+    def test_a_closed_monitor_is_in_nobody_s_way(self, tmp_path):
+        """What the parent has closed does not open again; what the child opens, delivers."""
+        before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
+        done = run(
+            """
+            import os, sys, threading
+            from volnux.telemetry import JSONLinesPublisher, monitor_events, traced_event
+            def record(name):
+                with traced_event(name):
+                    pass
+            closed = monitor_events(JSONLinesPublisher(sys.argv[1]))
+            record("parent")
+            closed.close()
+            pid = os.fork()
+            if pid:
+                sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            mine = monitor_events(JSONLinesPublisher(sys.argv[2]))
+            record("child")
+            assert closed.flush() and closed.close()
+            print([thread.name for thread in threading.enumerate()][1:])
+            """,
+            before,
+            after,
+            PYTHONWARNINGS="ignore::DeprecationWarning",  # of a fork while threads are about
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "['volnux-JSONLinesPublisher']\n"
+        assert (names_in(before), names_in(after)) == (["parent"], ["child"])
+
     def test_a_publisher_that_forks_does_not_become_two_deliveries(self):
         """The child leaves the loop that it finds itself in."""
         pids = []

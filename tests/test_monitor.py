@@ -59,6 +59,24 @@ class TestSwitching:
         assert not SWITCH.on
         assert monitor.health().finished == 1
 
+    def test_a_publisher_need_not_know_of_its_end(self):
+        """Without a flush and a close of its own it has nothing left to do."""
+
+        class Bare:
+            names = []
+
+            def publish_event_metrics(self, metrics):
+                self.names.append(metrics.event_name)
+
+            def publish_network_metrics(self, metrics):
+                self.names.append(metrics["operation"])
+
+        monitor = monitor_events([Bare()], registry=Registry())
+        step()
+        assert monitor.flush()
+        assert monitor.close()
+        assert Bare.names == ["step"]
+
     def test_two_monitors_keep_it_on_until_the_last_one_closes(self):
         """Whichever closes first."""
         registry = Registry()

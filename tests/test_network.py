@@ -119,9 +119,9 @@ class TestExchange:
     @pytest.mark.parametrize(
         ("port", "kept"), [(443, 443), ("443", 443), (None, None), ("https", None), ([], None)]
     )
-    def test_a_port_is_a_number_or_none(self, registry, port, kept):
+    def test_a_port_is_a_number_or_none(self, port, kept):
         """Whatever was given, it hurts nobody."""
-        with network_op("db.internal", port):
+        with capture() as registry, network_op("db.internal", port):
             pass
 
         assert only(registry).port == kept
@@ -182,14 +182,14 @@ class TestFailure:
 
         assert only(registry).status == "cancelled"
 
-    def test_an_exception_without_text_is_let_through(self, registry):
+    def test_an_exception_without_text_is_let_through(self):
         """Even if its `__str__` raises."""
 
         class Mute(Exception):
             def __str__(self):
                 raise RuntimeError("nothing to say")
 
-        with pytest.raises(Mute), network_op("db.internal", 5432):
+        with pytest.raises(Mute), capture() as registry, network_op("db.internal", 5432):
             raise Mute
 
         record = only(registry)
@@ -462,18 +462,19 @@ class TestOff:
 
 class TestHostileSites:
     @pytest.mark.parametrize("host", [None, 5, ["a"], object()])
-    def test_any_host_is_recorded_somehow(self, registry, host):
+    def test_any_host_is_recorded_somehow(self, host):
         """What is no host hurts nobody."""
-        with network_op(host, 1):
+        with capture() as registry, network_op(host, 1):
             pass
 
         assert isinstance(only(registry).host, str)
 
-    def test_a_host_that_cannot_be_hashed_has_one_total(self, registry):
+    def test_a_host_that_cannot_be_hashed_has_one_total(self):
         """Though it is described afresh each time."""
-        for _ in range(2):
-            with network_op(["a"], 1):
-                pass
+        with capture() as registry:
+            for _ in range(2):
+                with network_op(["a"], 1):
+                    pass
 
         [stats] = registry.network_stats().values()
         assert stats.count == 2
@@ -487,6 +488,16 @@ class TestHostileSites:
         stats = registry.network_stats()
         assert len(stats) == 2_001
         assert stats["__other__", None, "__other__"].count == 100
+
+    def test_kinds_beyond_those_remembered_have_one_total_each(self, registry, monkeypatch):
+        """An exchange may be described afresh each time, and is the same all the same."""
+        monkeypatch.setattr("volnux.telemetry._sites.KEPT", 0)
+        for operation in ("GET", "PUT", "GET"):
+            with network_op("not-seen.before", 443, operation):
+                pass
+
+        counts = {key[2]: stats.count for key, stats in registry.network_stats().items()}
+        assert counts == {"GET": 2, "PUT": 1}
 
 
 class TestSizes:

@@ -242,6 +242,12 @@ class TestConsole:
         ConsolePublisher(stream).publish_event_metrics(EventMetrics(event_name="é", task_id="1"))
         assert stream.buffer.getvalue().startswith(b"completed  \\xe9 ")
 
+    @pytest.mark.parametrize("stream", ["log.txt", 2, object()])
+    def test_what_cannot_be_written_to_is_refused_at_once(self, stream):
+        """The name of a file is none."""
+        with pytest.raises(TypeError, match=r"^ConsolePublisher writes to a text stream, not to "):
+            ConsolePublisher(stream)
+
     def test_a_closed_stream_is_a_permanent_failure(self):
         """There is nothing to wait for."""
         stream = io.StringIO()

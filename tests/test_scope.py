@@ -53,7 +53,7 @@ def process():
     """The registry of the process, recording."""
     registry = switch_on(Registry(strict=True))
     yield registry
-    switch_off()
+    switch_off(registry)
 
 
 class TestCapture:
@@ -200,6 +200,40 @@ class TestCapture:
             step()
 
         assert names(registry) == ["step"]
+
+    def test_entered_twice_and_left_in_a_foreign_context_is_safe(self):
+        """Nobody can tell which of the two is left, and what is current stays so."""
+        shared = capture()
+
+        def hold():
+            with shared:
+                yield
+
+        holding = [hold(), hold()]
+        for generator in holding:
+            contextvars.copy_context().run(next, generator)
+        with capture() as registry:
+            for generator in holding:
+                generator.close()
+            step()
+
+        assert names(registry) == ["step"]
+        assert names(shared.registry) == []
+        assert not SWITCH.on
+
+    def test_one_that_is_left_too_early_is_over_all_the_same(self):
+        """The one inside of it goes on; when that is left, neither is current."""
+        before = current_registry()
+        outer, inner = capture(), capture()
+        outside = outer.__enter__()
+        inside = inner.__enter__()
+        outer.__exit__(None, None, None)
+        step()
+        inner.__exit__(None, None, None)
+
+        assert current_registry() is before
+        step()
+        assert (names(outside), names(inside)) == (["step"], ["step"])
 
     def test_an_event_that_outlasts_it_still_ends(self):
         """What began inside is finished wherever it ends."""
@@ -425,6 +459,18 @@ class TestPipeline:
             [event] = registry.events()
             assert (event.pipeline_id, event.attributes) == ("nightly", {"region": "eu"})
 
+    def test_one_that_is_left_too_early_names_nothing_more(self, registry):
+        """Once the one inside of it is left as well."""
+        outer, inner = pipeline("outer"), pipeline("inner")
+        outer.__enter__()
+        inner.__enter__()
+        outer.__exit__(None, None, None)
+        step()
+        inner.__exit__(None, None, None)
+        step()
+
+        assert [event.pipeline_id for event in registry.events()] == ["inner", None]
+
     def test_does_not_flow_into_an_isolated_capture(self):
         """Isolated is isolated."""
         with pipeline("nightly", region="eu"), capture(isolated=True) as registry:
@@ -510,16 +556,37 @@ class TestProcess:
         """Queries after the work find what was recorded."""
         registry = switch_on(Registry())
         step()
-        switch_off()
+        switch_off(registry)
         step()
 
         assert current_registry() is registry
         assert names(registry) == ["step"]
 
+    def test_a_second_one_records_beside_it(self, process):
+        """Who was there first goes on as if alone, and is the current one again at the end."""
+        second = switch_on(Registry(strict=True))
+        step()
+        assert current_registry() is second
+        switch_off(second)
+        step()
+
+        assert current_registry() is process
+        assert (names(process), names(second)) == (["step", "step"], ["step"])
+
+    def test_those_that_leave_in_another_order_leave_the_others_alone(self, process):
+        """The first may go while the second stays."""
+        second = switch_on(Registry(strict=True))
+        third = switch_on(Registry(strict=True))
+        switch_off(second)
+        step()
+        switch_off(third)
+
+        assert (names(process), names(second), names(third)) == (["step"], [], ["step"])
+
     def test_stays_on_until_the_last_has_switched_off(self, process):
         """Each user of the switch is counted."""
         assert switch_on() is process
-        switch_off()
+        switch_off(process)
         step()
 
         assert names(process) == ["step"]
@@ -537,19 +604,40 @@ class TestProcess:
         with pipeline("nightly", region="eu"), pipeline("load"):
             registry = switch_on(Registry(strict=True))
             step()
-            switch_off()
+            switch_off(registry)
             step()
         step()
 
         [event] = registry.events()
         assert (event.pipeline_id, event.attributes) == ("load", {"region": "eu"})
 
+    def test_switched_on_inside_a_pipeline_of_which_another_use_was_left_elsewhere(
+        self, monkeypatch
+    ):
+        """When nobody can tell which of two uses it was, both go on."""
+        monkeypatch.setattr("volnux.telemetry._scope._waiting", {})
+        shared = pipeline("nightly")
+
+        def hold():
+            with shared:
+                yield
+
+        left, held, context = hold(), hold(), contextvars.copy_context()
+        contextvars.copy_context().run(next, left)
+        context.run(next, held)
+        left.close()
+        registry = switch_on(Registry(strict=True))
+        context.run(step)
+        switch_off(registry)
+
+        assert [event.pipeline_id for event in registry.events()] == ["nightly"]
+
     def test_switched_on_inside_a_suppressed_pipeline_records_nothing(self):
         """What is nobody's event stays so."""
         with suppressed(), pipeline("nightly"):
             registry = switch_on(Registry(strict=True))
             step()
-            switch_off()
+            switch_off(registry)
 
         assert names(registry) == []
 

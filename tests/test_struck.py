@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from volnux.telemetry import capture, network_op, traced_event
+from volnux.telemetry import capture, current_event, network_op, traced_event
 
 
 class Sudden(ValueError):
@@ -15,6 +15,18 @@ class Sudden(ValueError):
         self.stop = stop
 
     def __str__(self):
+        raise self.stop
+
+
+class SuddenGroup(BaseException):
+    """An error that is not even asked what it holds before the program is told to stop."""
+
+    def __init__(self, stop):
+        super().__init__("sudden")
+        self.stop = stop
+
+    @property
+    def exceptions(self):
         raise self.stop
 
 
@@ -78,4 +90,17 @@ def test_also_when_a_query_has_seen_it_running(way):
 
         with pytest.raises(Stop):
             way(Stop)
+    assert registry.health().in_flight == 0
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_also_before_anything_is_known_of_the_error(stop):
+    """What was said of the event until then is kept."""
+    with capture(isolated=True) as registry:
+        with pytest.raises(stop), traced_event("struck") as event:
+            event.set_attribute("rows", 3)
+            raise SuddenGroup(stop)
+        assert current_event() is None
+    [record] = registry.events()
+    assert (record.status, record.attributes) == ("failed", {"rows": 3})
     assert registry.health().in_flight == 0

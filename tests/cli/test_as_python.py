@@ -240,3 +240,47 @@ def test_the_environment_is_left_as_it_was_but_for_one_name(machine):
     names = set(os.environ) | {"VOLNUX_RUN_DIR"}
     assert names >= {"VOLNUX_RUN_DIR"}
     assert set(eval(ours.out)) - set(eval(plain.out)) == {"VOLNUX_RUN_DIR"}
+
+
+def test_a_folder_stands_first_also_in_a_safe_path(machine):
+    """Python leaves out the folder of a script then, and never a folder that is the program."""
+    machine.env["PYTHONSAFEPATH"] = "1"
+    machine.write(SHOW, "app/__main__.py")
+    plain, ours = machine.both("app")
+    assert ours == plain
+
+
+def test_a_program_may_have_lost_its_folder(machine):
+    """Where Python runs without a working directory, so do we."""
+    script = machine.folder / machine.write("import os\nprint('runs')")
+    machine.write(
+        "import os, subprocess, sys, tempfile\n"
+        "folder = tempfile.mkdtemp()\n"
+        "os.chdir(folder)\n"
+        "os.rmdir(folder)\n"
+        "sys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)",
+        "lost.py",
+    )
+    ended = machine.python("lost.py", "-m", "volnux", "run", "--no-report", str(script))
+    assert (ended.status, ended.out, ended.err) == (0, "runs\n", "")
+
+
+def test_an_error_that_was_caught_leaves_the_next_one_alone(machine):
+    """Who runs a program inside of another one sees its own errors as ever, every frame of them."""
+    machine.write("raise ValueError('the program')", "failing.py")
+    machine.write(
+        "from volnux.cli import main\n"
+        "def own():\n"
+        "    raise KeyError('mine')\n"
+        "try:\n"
+        "    main(['run', '--no-report', 'failing.py'])\n"
+        "except ValueError as error:\n"
+        "    print('caught', error)\n"
+        "own()\n"
+    )
+    ended = machine.python("program.py")
+    assert (ended.status, ended.out) == (1, "caught the program\n")
+    assert ended.err.startswith("Traceback (most recent call last):\n")
+    assert "in own\n" in ended.err
+    assert ended.err.endswith("KeyError: 'mine'\n")
+    assert "the program" not in ended.err

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+from volnux.cli._children import _Invitation, states, unreported
+from volnux.telemetry import Registry
 
 STEP = """
 import os, sys, time
@@ -113,6 +117,22 @@ os.waitpid(pid, 0)
     assert "  1 process did not report: killed, or still running\n" in ended.err
 
 
+def test_a_call_whose_process_was_killed_is_missed(machine):
+    """`propagate` counts what it sent, and so what did not come back."""
+    machine.write(
+        POOL
+        + """
+    import signal
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        call = pool.submit(propagate(signal.raise_signal), signal.SIGKILL)
+        print(type(call.exception()).__name__)
+"""
+    )
+    ended = machine.volnux("run", "program.py", "fork")
+    assert (ended.status, ended.out) == (0, "BrokenProcessPool\n")
+    assert "  1 of 1 call to other processes did not report\n" in ended.err
+
+
 def test_a_subprocess_is_not_missed(machine):
     """A child that forks only to become another program has nothing to report."""
     machine.write(f"""{STEP}
@@ -134,6 +154,41 @@ with traced_event("outer"):
     report = machine.counted("program.py")
     assert counts(report) == {"outer": 1, "step": 1}
     assert report["health"]["errors"] == {}
+
+
+@pytest.mark.parametrize("call", ["execv('./data', ['data'])", "execve('./data', ['data'], {})"])
+def test_a_program_that_may_not_become_another_one_goes_on(machine, call):
+    """What the system refuses to run ends nothing, and all of the program counts."""
+    machine.write("", "data")
+    machine.write(f"""{STEP}
+step()
+try:
+    os.{call}
+except OSError as error:
+    print(error.strerror)
+step()
+""")
+    ended = machine.volnux("run", "--format", "json", "program.py")
+    assert (ended.status, ended.out) == (0, "Permission denied\n")
+    assert counts(ended.report) == {"step": 2}
+
+
+@pytest.mark.parametrize("call", ["execv('./data', ['data'])", "execve('./data', ['data'], {})"])
+def test_a_program_that_fails_to_become_another_one_reports_once(machine, call):
+    """The system may find out late that it cannot run a file; the program sees its error."""
+    machine.write("no program at all", "data")
+    (machine.folder / "data").chmod(0o755)
+    machine.write(f"""{STEP}
+step()
+try:
+    os.{call}
+except OSError as error:
+    print(error.strerror)
+""")
+    ended = machine.volnux("run", "program.py")
+    assert (ended.status, ended.out) == (0, "Exec format error\n")
+    assert ended.err.count("volnux run: program.py\n  1 event\n") == 1
+    assert ended.err.count("volnux run: ") == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -257,6 +312,66 @@ print(subprocess.run(command, capture_output=True, text=True).stderr)
     assert "volnux run: inner.py\n  1 event" in ended.out
     assert counts(ended.report) == {"step": 2}
     assert whole(ended.report, processes=2)
+
+
+def test_a_run_inside_of_one_that_is_over_is_its_own(machine):
+    """A program that outlives the run it came from reports all the same."""
+    machine.env["VOLNUX_RUN_DIR"] = str(machine.folder / "gone")
+    machine.write(f"{STEP}\nstep()")
+    assert counts(machine.counted("program.py")) == {"step": 1}
+
+
+@pytest.fixture(name="invited")
+def _invited(machine):
+    """Runs a program that unpickles, as spawned workers do, what has it join a run."""
+    folder = machine.folder / "run"
+    folder.mkdir()
+    invitation = pickle.dumps(_Invitation(str(folder), None))
+
+    def run(code, before=""):
+        machine.write(f"{STEP}\nimport pickle\n{before}\npickle.loads({invitation})\n{code}")
+        return machine.python("program.py")
+
+    return run
+
+
+def test_a_process_that_joins_leaves_what_it_recorded(machine, invited):
+    """One file in the folder of the run, when it ends, is all that it leaves."""
+    ended = invited("step()\nstep()")
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
+    folder = str(machine.folder / "run")
+    [state] = states(folder)
+    registry = Registry()
+    registry.merge(state["registry"])
+    assert registry.event_stats()["step"].count == 2
+    assert (state["processes"], unreported(folder)) == (1, 0)
+
+
+def test_a_process_that_joined_is_missed_until_it_ends(machine, invited):
+    """Had it been killed instead, the run would know."""
+    ended = invited("print([name[-5:] for name in os.listdir('run')])")
+    assert ended.out == "['.open']\n"
+    assert unreported(str(machine.folder / "run")) == 0
+
+
+def test_a_process_that_joined_may_outlive_the_run(machine, invited):
+    """Nobody is asking any more, and it ends in peace."""
+    ended = invited("import shutil\nstep()\nshutil.rmtree('run')")
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
+    assert not (machine.folder / "run").exists()
+
+
+def test_a_process_that_joined_handles_sigterm_as_it_would(machine, invited):
+    """Its own handler is the one that is called, and what it recorded is there."""
+    ended = invited(
+        "step()\nos.kill(os.getpid(), signal.SIGTERM)",
+        before="import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))",
+    )
+    assert (ended.status, ended.out, ended.err) == (7, "", "")
+    [state] = states(str(machine.folder / "run"))
+    registry = Registry()
+    registry.merge(state["registry"])
+    assert registry.event_stats()["step"].count == 1
 
 
 def test_nothing_stays_behind(machine):

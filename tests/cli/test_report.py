@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import signal
 import subprocess
 import sys
 
@@ -104,6 +105,16 @@ def test_the_report_as_markdown(report, story, snapshot, monkeypatch):
     snapshot("story.md", report("--format", "md", "records.jsonl")[1])
 
 
+def test_markdown_says_what_its_tables_and_trees_leave_open(report, lines):
+    """That shares add up to more than all, and that something is missing above."""
+    for _ in range(3):
+        lines.event("same time", start_time=EPOCH, duration=2.0)
+    lines.event("orphan", parent_id="e" * 16, start_time=EPOCH, duration=2.0)
+    out = report("--format", "md", lines.name)[1].splitlines()
+    assert "share above 100%: several ran at once" in out
+    assert out[out.index("*… in an event that is not kept*") + 2] == "- 2.00s **orphan**"
+
+
 def test_the_report_as_json(report, story, snapshot):
     """The document is the one that the module describes."""
     _, out, _ = report("--format", "json", story.name)
@@ -167,12 +178,12 @@ def test_slow_is_what_lasts_longer_than_said(report, story):
 
 def test_name_selects(report, story):
     """`--name` is a pattern for events and operations alike."""
-    data = json.loads(report("--name", "f*", "--format", "json", story.name)[1])
+    data = json.loads(report("--name", "fe*", "--format", "json", story.name)[1])
     assert [row["name"] for row in data["events"]] == ["fetch"]
     assert (data["network"], data["slow"]["count"]) == ([], 0)
     assert list(data["retries"]["by_event"]) == ["fetch"]
-    text = report("--name", "f*", story.name)[1]
-    assert "30 events, 2 failed · of 95 records, matching f*" in text
+    text = report("--name", "fe*", story.name)[1]
+    assert "30 events, 2 failed · of 95 records, matching fe*" in text
 
 
 def test_top_limits_the_lists(report, lines):
@@ -315,6 +326,28 @@ def test_a_narrow_terminal_wraps_nothing(report, story, monkeypatch):
     assert narrow == report(story.name)[1]
 
 
+def test_numbers_that_fit_nowhere_are_cut_at_the_edge(report, lines, monkeypatch):
+    """When no column is left that could be spared, the line ends where the terminal does."""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines.event("patient", retry_count=10**15)
+    out = report(lines.name)[1].splitlines()
+    assert max(map(len, out)) == 60
+    [row] = [line for line in out if line.startswith("  patient 1,000,000,000,000,000 ")]
+    assert row.endswith("1,000,000,000,000,001      …")
+
+
+def test_a_long_error_is_three_lines(report, lines, monkeypatch):
+    """What is left out is marked; the file has it all."""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines.event(status="failed", error_type="E", error="word " * 60)
+    out = report(lines.name)[1].splitlines()
+    [start] = [number for number, line in enumerate(out) if "word" in line][:1]
+    told = out[start : start + 4]
+    assert [line.strip().removesuffix(" …").split() for line in told[:3]] == [["word"] * 9] * 3
+    assert told[2].endswith("word …")
+    assert told[3:] in ([], [""])
+
+
 def test_deep_trees_are_cut_above(report, lines):
     """A recursion of hundreds shows its last levels, and says how many are above."""
     for level in range(300):
@@ -381,3 +414,27 @@ sys.exit(os.waitstatus_to_exitcode(
     assert done.returncode == 0, done.stderr
     assert "reading" in done.stdout
     assert "19,000 records" in done.stdout or "12,200 events" in done.stdout
+
+
+def test_a_full_disk_is_status_2(story, machine):
+    """One line says why there is no report."""
+    code = f"""
+import os, sys
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+from volnux.cli import main
+sys.exit(main(["report", {story.name!r}]))
+"""
+    ended = machine.python("-c", code)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == "volnux report: can't write: No space left on device\n"
+
+
+def test_ctrl_c_while_it_reads_is_status_130(story, machine):
+    """There is no report on a part, and no traceback either."""
+    process = machine.start("-m", "volnux", "report", "-", stdin=subprocess.PIPE)
+    # More than a pipe holds: when it is written, somebody reads.
+    process.stdin.write(story.path.read_text("utf-8") * 10)
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
