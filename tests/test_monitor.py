@@ -23,7 +23,7 @@ from volnux.telemetry import (
     traced_event,
 )
 from volnux.telemetry._monitor import _flatten
-from volnux.telemetry._scope import SWITCH
+from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.testing import FailingPublisher, RecordingPublisher
 
 

@@ -46,6 +46,15 @@ class Hostile:
         raise ValueError("hostile")
 
 
+#: A key that was cut, and another one behind it.
+PEM_IN_PEM = """key -----BEGIN RSA PRIVATE KEY-----
+MIIEpAIBAAKCAQEA
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIAbcdefg
+-----END EC PRIVATE KEY-----
+and more"""
+
+
 class LyingText(str):
     """A str whose own methods cannot be trusted."""
 
@@ -322,11 +331,37 @@ class TestTexts:
             ("Authorization: Bearer x rejected", "Authorization: [redacted] rejected"),
             ("(url: https://h/?a=b), sorry", "(url: https://h/?a=[redacted]), sorry"),
             ("bad password=x.", "bad password=[redacted]."),
+            ('password="a token=b c" rest', 'password="[redacted]" rest'),
+            (PEM_IN_PEM, "key [redacted]\nand more"),
         ],
     )
     def test_keeps_what_surrounds_a_secret(self, redactor, text, expected):
         """Keys, hosts and the rest of the sentence remain."""
         assert redactor.text(text) == expected
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "the columns ['user', 'password', 'email'] are missing",
+            "see secret://vault/database",
+        ],
+    )
+    def test_keeps_names_that_have_no_value(self, redactor, text):
+        """The name of a secret in a list or in front of an address is no secret."""
+        assert redactor.text(text) == text
+
+    @pytest.mark.parametrize(("secrets", "rest"), [(3, '" and the rest'), (60, "")])
+    def test_hides_the_rest_where_secrets_are_without_end(self, redactor, secrets, rest):
+        """Secrets within the quotes of another one are looked for, but not for ever."""
+        inside = " ".join(f"token=s{number}" for number in range(secrets))
+        assert redactor.text(f'password="{inside}" and the rest') == f'password="[redacted]{rest}'
+
+    def test_takes_a_replacement_that_its_own_pattern_finds(self):
+        """It is replaced a few times over, and the secret is gone."""
+        redactor = Redactor(patterns=[r"\d+"], replacement="[1]", max_text=40)
+        assert redactor.text("card 4711") == "card [[[[1]]]]"
+        long = redactor.text("card 4711 " * 10)
+        assert ("4711" in long, len(long)) == (False, 40)
 
     def test_takes_patterns(self):
         """The user's own patterns hide too, as text or compiled."""
@@ -531,11 +566,11 @@ class TestHosts:
         [
             ("db.example.com", "db.example.com"),
             ("db.example.com:5432", "db.example.com:5432"),
-            (f"https://user:{SECRET}@api.example.com:8443/v1?key={SECRET}", "api.example.com:8443"),
+            (f"https://user:{SECRET}@api.example.com:8443/v1?key={SECRET}", "api.example.com"),
             (f"user:{SECRET}@db", "db"),
             ("api.example.com/path", "api.example.com"),
             ("::1", "::1"),
-            ("http://[::1]:80/", "[::1]:80"),
+            ("http://[::1]:80/", "::1"),
             (b"bytes.example.com", "bytes.example.com"),
             ("a\nb", "a\\nb"),
             (" spaced ", "spaced"),

@@ -22,14 +22,8 @@ from volnux.telemetry import (
     propagate,
     traced_event,
 )
-from volnux.telemetry._scope import (
-    SWITCH,
-    Switch,
-    default_registry,
-    suppressed,
-    switch_off,
-    switch_on,
-)
+from volnux.telemetry._scope import default_registry, suppressed, switch_off, switch_on
+from volnux.telemetry._switch import SWITCH, Switch
 from volnux.telemetry.testing import FakeClock
 
 

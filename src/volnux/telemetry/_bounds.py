@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from _collections_abc import Mapping
+from contextvars import ContextVar
 from itertools import count, islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable
+    from typing import Final, TypeVar
+
+    T = TypeVar("T")
+    X = TypeVar("X")
 
 MAPPING_PROXY: Final = type(type.__dict__)
 _LONGEST_INT: Final = 63
@@ -32,20 +37,55 @@ REASONS: Final = ("name", "text", "attributes", "items", "depth", "cycle", "unpr
 # One counter per reason: `next` is atomic and takes no lock, so a finaliser that runs in the middle of a count, or a
 # child forked there, cannot hang.
 _tally: Final = {reason: count() for reason in REASONS}
+#: Counts a cut in the registry that is current, and says whether there is one: set from further up, where it is known.
+_counting: Final[list[Callable[[str], bool]]] = []
+_collecting: Final[ContextVar[list[str] | None]] = ContextVar("volnux_cuts", default=None)
 
 
 def cuts() -> dict[str, int]:
-    """Return how often this process has cut or swallowed something, by reason; reasons that never arose are left out.
+    """Return how often something was cut or swallowed where no registry was current, by reason.
 
     `name`, `text`: too long · `attributes`, `items`: too many · `depth`, `cycle`: too deep, or containing itself ·
-    `unprintable`: its `__str__`, `__repr__` or iteration raised. Safe to call from any thread.
+    `unprintable`: its `__str__`, `__repr__` or iteration raised. Reasons that never arose are left out. Safe to call
+    from any thread.
     """
     totals = {reason: int(repr(counter)[6:-1]) for reason, counter in _tally.items()}
     return {reason: total for reason, total in totals.items() if total}
 
 
+def count_by(counting: Callable[[str], bool]) -> None:
+    """Have `counting` count what is cut from now on; what it answers False for is counted for the process."""
+    _counting[:] = [counting]
+
+
+def collect(make: Callable[[X], T], value: X) -> tuple[T, list[str]]:
+    """Return what `make` makes of the value, and the reasons of all that was cut meanwhile, counted nowhere yet."""
+    reasons: list[str] = []
+    token = _collecting.set(reasons)
+    try:
+        return make(value), reasons
+    finally:
+        _collecting.reset(token)
+
+
 def cut(reason: str) -> None:
-    next(_tally[reason])
+    """Count that something was cut: in the registry that is current, else for the process.
+
+    Raises:
+        TelemetryError: it could not be looked at, and the registry is strict.
+    """
+    collected = _collecting.get()
+    if collected is not None:
+        collected.append(reason)
+    elif not _is_counted(reason):
+        next(_tally[reason])
+
+
+def _is_counted(reason: str) -> bool:
+    try:
+        return bool(_counting) and _counting[0](reason)
+    except (RecursionError, MemoryError):  # `lost` is called when there is no room for more
+        return False
 
 
 def lost(what: str) -> str:
@@ -55,13 +95,21 @@ def lost(what: str) -> str:
 
 
 def host_of(text: str) -> str:
-    _, found, rest = text.partition("://")
-    text = (rest if found else text).strip()
+    """Return the host in a text: a URL's without its port and brackets, anything else's as it is written."""
+    _, is_url, rest = text.partition("://")
+    text = (rest if is_url else text).strip()
     if "@" in text:
         text = text.rpartition("@")[2]
     for mark in "/?#\\":
         text = text.partition(mark)[0]
-    return text
+    return _without_port(text) if is_url else text
+
+
+def _without_port(text: str) -> str:
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    host, colon, _ = text.partition(":")
+    return text if ":" in text[len(host) + len(colon) :] else host
 
 
 def as_text(value: object, limit: int) -> str:

@@ -6,9 +6,10 @@ from volnux.telemetry._guard import note
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import note_in, type_name
 from volnux.telemetry._raw import EXTRA, SITE, extra_of, identify
-from volnux.telemetry._records import Status
-from volnux.telemetry._scope import CURRENT, SWITCH, enclosing_event, still_open
+from volnux.telemetry._records import Status, unshared
+from volnux.telemetry._scope import CURRENT, enclosing_event, still_open
 from volnux.telemetry._sites import redactor
+from volnux.telemetry._switch import SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Event:
         extra = self._raw[EXTRA]
         shared = self._raw[1].attributes or {}
         own = (extra.attributes if extra is not None else None) or {}
-        return {**shared, **self._raw[SITE].attributes(), **own}
+        return unshared({**shared, **self._raw[SITE].attributes(), **own})
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Say something about this event: text, numbers, or lists and dicts of them.
@@ -117,6 +118,7 @@ class Event:
         if len(retries) >= MAX_ATTEMPTS:  # the last attempt is still to come
             stopped, _, _, waited = retries.pop(0)
             extra.resumed = stopped + waited
+            raw[1].registries[0].count_error("bounds", "attempts")
 
 
 def current_event() -> Event | None:

@@ -18,10 +18,11 @@ from volnux.telemetry._kinds import (
     name_of,
 )
 from volnux.telemetry._outcome import OVERRUN, fail
-from volnux.telemetry._scope import SWITCH, still_open
+from volnux.telemetry._scope import still_open
 from volnux.telemetry._seam import get_current, set_current
 from volnux.telemetry._sites import KEPT, EventSite, event_site
 from volnux.telemetry._streams import trace_async_generator, trace_generator
+from volnux.telemetry._switch import SWITCH
 from volnux.telemetry._wrappers import trace_coroutine, trace_function
 
 TYPE_CHECKING = False

@@ -9,7 +9,8 @@ from time import monotonic
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._publisher import check_publisher, is_publisher
 from volnux.telemetry._registry import Registry
-from volnux.telemetry._scope import default_registry, is_disabled, switch_off, switch_on
+from volnux.telemetry._scope import default_registry, switch_off, switch_on
+from volnux.telemetry._switch import is_disabled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

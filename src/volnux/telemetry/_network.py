@@ -9,9 +9,9 @@ from __future__ import annotations
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import OVERRUN_OP, fail_op, note_in
 from volnux.telemetry._raw import PLAIN_OP, identify, op_extra_of
-from volnux.telemetry._scope import SWITCH
 from volnux.telemetry._seam import get_current
 from volnux.telemetry._sites import KNOWN_OPS, op_site, redactor
+from volnux.telemetry._switch import SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class NetworkOp:
 
     Args:
         host: a name or address. Of a URL only the host is kept.
-        port: its port, or None.
+        port: its port, or None. What is no port becomes None; that, and what is no host, is counted
+            in `health().errors`.
         operation: what is done, in few words that many exchanges share, such as "GET /users/{id}".
         attributes: part of the record's attributes; bounded and redacted.
 

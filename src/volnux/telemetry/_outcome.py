@@ -10,6 +10,7 @@ from volnux.telemetry._raw import PLAIN_OP, Extra, OpExtra, extra_of, identify, 
 from volnux.telemetry._records import Status
 from volnux.telemetry._scope import enclosing_id
 from volnux.telemetry._sites import redactor
+from volnux.telemetry.errors import TelemetryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ def type_name(error: object) -> str:
 
 
 def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
-    """Write into an open event how it failed. Never raises; sets everything but the end."""
+    """Write into an open event how it failed; sets everything but the end. Never raises, unless strict."""
     try:
         _describe(raw, parent, error)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, TelemetryError):
         _end_at_once(raw)
         raise
     except BaseException:  # noqa: BLE001  # no stack is left, or no memory
@@ -79,7 +80,7 @@ def fail(raw: Raw, parent: Raw, error: BaseException) -> None:
 
 
 def _end_at_once(raw: Raw) -> None:
-    """End what a Ctrl-C or a signal keeps its instrument from ending."""
+    """End what a Ctrl-C, a signal or a strict registry keeps its instrument from ending."""
     extra = extra_of(raw) if raw[6] is None else op_extra_of(raw)
     if extra.status == Status.COMPLETED:
         extra.status = Status.FAILED
@@ -123,14 +124,14 @@ def _mark(error: BaseException, origin: str, heading_for: str | None) -> None:
 
 
 def fail_op(raw: Raw, error: BaseException) -> None:
-    """Write into an open network operation how it failed. Never raises."""
+    """Write into an open network operation how it failed. Never raises, unless strict."""
     try:
         extra = op_extra_of(raw)
         extra.status = Status.FAILED
         extra.status = status_of(error)
         extra.error_type = type_name(error)
         extra.error = redactor().error_text(error)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, TelemetryError):
         _end_at_once(raw)
         raise
     except BaseException:  # noqa: BLE001  # as above

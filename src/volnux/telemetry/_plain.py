@@ -36,6 +36,8 @@ _CONTAINERS: Final = (dict, list, tuple, set, frozenset, MAPPING_PROXY)
 _NO_STR: Final[object] = object.__str__
 _NO_REPR: Final[object] = object.__repr__
 _SCALARS: Final = (bool, int, float)
+_SETS: Final = (set, frozenset)
+_TEXTS: Final = (str, bytes, bytearray)
 
 
 class Walk:
@@ -109,30 +111,74 @@ class Walk:
             self._path.discard(id(value))
 
     def _sequence(self, value: object, depth: int) -> list[Plain]:
+        rule = self._rule
+        items = items_of(value, rule.max_items + 1)
+        secret = self._secret_places(type(value), items)
         out: list[Plain] = []
-        for item in items_of(value, self._rule.max_items + 1):
-            if len(out) >= self._rule.max_items or not self._has_room():
+        for place, item in enumerate(items):
+            if place >= rule.max_items or not self._has_room():
                 cut("items")
                 break
-            out.append(self.plain(item, depth + 1))
+            out.append(rule.replacement if place in secret else self.plain(item, depth + 1))
         return out
+
+    def _secret_places(self, kind: type, items: list[object]) -> set[int]:
+        """Return the places of items that a key makes secret: a field's name, a flag, the first half of a pair."""
+        if issubclass(kind, _SETS):
+            return set()
+        keys = [(place, key) for place, key in enumerate(_fields_of(kind)) if place < len(items)]
+        keys += [(place, flag) for place, flag in enumerate(items[:-1], 1) if _is_flag(flag)]
+        if len(items) == 2 and _is_text(items[0]):
+            keys.append((1, items[0]))
+        return {place for place, key in keys if self._rule.is_hidden(key, items[place])}
 
     def _other(self, value: Any) -> Plain:
         """Return a number for a number of numpy's, a short text for anything else."""
-        kind = type(value)
+        if issubclass(type(value), (bytes, bytearray)):
+            return self._charged(self._rule.text(value))
         try:
-            if issubclass(kind, (bytes, bytearray)):
-                return self._charged(self._rule.text(value))
-            if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
-                item = value.item()
-                return self.plain(item if type(item) in _SCALARS else str(item))
-            speaks = getattr(kind, "__str__") is not _NO_STR  # noqa: B009  # mypy knows better
-            if not speaks and getattr(kind, "__repr__") is _NO_REPR:  # noqa: B009  # likewise
-                return f"<{type_name(value)}>"
-            said = as_text(value, self._rule.max_text * 4) if speaks else repr(value)
+            said = _said_by(value)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001  # whatever the value raises, its program must not see it
             cut("unprintable")
             return f"<unprintable {type_name(value)}>"
+        if type(said) in _SCALARS:
+            return self.plain(said)
         return self._charged(self._rule.text(said))
+
+
+def _said_by(value: Any) -> bool | float | str:
+    kind = type(value)
+    if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        item = value.item()
+        return item if type(item) in _SCALARS else str(item)
+    if getattr(kind, "__str__") is not _NO_STR:  # noqa: B009  # mypy knows better
+        return str(value)
+    if getattr(kind, "__repr__") is not _NO_REPR:  # noqa: B009  # likewise
+        return repr(value)
+    return f"<{type_name(value)}>"
+
+
+def _fields_of(kind: type) -> tuple[object, ...]:
+    """Return the names of a named tuple's fields; nothing for any other class."""
+    if kind is tuple or not issubclass(kind, tuple):
+        return ()
+    try:
+        # By way of `type`: a metaclass may say anything, or raise.
+        fields = type.__getattribute__(kind, "_fields")
+    except AttributeError:
+        return ()
+    return fields if type(fields) is tuple else ()
+
+
+def _is_text(value: object) -> bool:
+    return issubclass(type(value), _TEXTS)
+
+
+def _is_flag(value: object) -> bool:
+    """Tell whether an item announces the next one, as in `["--password", "value"]`."""
+    if not _is_text(value):
+        return False
+    text = as_text(value, 512)
+    return text.startswith("-") and "=" not in text and " " not in text

@@ -20,6 +20,21 @@ class Status:
     CANCELLED = "cancelled"
 
 
+def unshared(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that has no list or dict in common with the original, at no great cost for flat ones."""
+    copy = dict(attributes)
+    for key, value in attributes.items():
+        if type(value) is list or type(value) is dict:
+            copy[key] = _copy_of(value)
+    return copy
+
+
+def _copy_of(value: Any) -> Any:
+    if type(value) is list:
+        return list(map(_copy_of, value))
+    return unshared(value) if type(value) is dict else value
+
+
 class Attempt(Frozen):
     """One try of an event that retries.
 
@@ -182,7 +197,7 @@ class EventMetrics(Frozen):
         data["start_time"] = to_iso(self.start_time)
         data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
         data["attempts"] = [attempt.to_dict() for attempt in self.attempts]
-        data["attributes"] = dict(self.attributes)
+        data["attributes"] = unshared(self.attributes)
         return data
 
     @classmethod
@@ -302,7 +317,7 @@ class NetworkMetrics(Frozen):
         data = {"kind": "network", **self._as_dict()}
         data["start_time"] = to_iso(self.start_time)
         data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
-        data["attributes"] = dict(self.attributes)
+        data["attributes"] = unshared(self.attributes)
         return data
 
     @classmethod

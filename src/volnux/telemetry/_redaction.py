@@ -18,6 +18,7 @@ from volnux.telemetry._bounds import (
 from volnux.telemetry._plain import Walk
 from volnux.telemetry._secret_keys import is_count_key, is_secret_key, words_of
 from volnux.telemetry._secrets import hide
+from volnux.telemetry.errors import TelemetryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,14 +61,15 @@ class Redactor:
     Raises:
         TypeError, ValueError: at once, for a setting that cannot work.
 
-    Its methods never raise (a `KeyboardInterrupt` or `SystemExit` that arrives meanwhile is the program's own and
-    passes), return plain data that `json` can write, and may be called from any thread.
+    Its methods never raise, return plain data that `json` can write, and may be called from any thread. What passes is
+    a `KeyboardInterrupt` or `SystemExit` that arrives meanwhile, and the `TelemetryError` of a strict registry.
     """
 
     __slots__ = (
         "_allow",
         "_hints",
         "_keys",
+        "_names",
         "_patterns",
         "_settings",
         "_verdicts",
@@ -110,6 +112,7 @@ class Redactor:
         self._hints = tuple({word for key in extra for word in words_of(key)[-1:]})
         self._patterns = _compile(patterns)
         self._verdicts: dict[str, bool] = {}
+        self._names: set[str] = set()  # words seen before that hold no secret
         self._settings = (tuple(extra), self._patterns, tuple(allowed))
 
     def __repr__(self) -> str:
@@ -173,7 +176,7 @@ class Redactor:
         return _safely(self._name, "name", value)
 
     def host(self, value: object) -> str:
-        """Return a host without scheme, user information, path or query; a port stays."""
+        """Return a host without user information, path or query; of a URL without scheme and port too."""
         return _safely(self._host, "host", value)
 
     def text(self, value: object) -> str:
@@ -197,7 +200,7 @@ class Redactor:
 
     def _name(self, value: object) -> str:
         text = as_text(value, self.max_name * 4)
-        if len(text) <= self.max_name and text.isascii() and text.isidentifier():
+        if text in self._names or self._is_plain_word(text):
             return text
         if len(text) >= self.max_name * 4:
             text = without_torn_end(text) + _MARK
@@ -207,7 +210,15 @@ class Redactor:
         if len(text) <= self.max_name:
             return text
         cut("name")
-        return text[: self.max_name - 1] + _MARK
+        return self._hide(text[: self.max_name - 1] + _MARK)[: self.max_name]
+
+    def _is_plain_word(self, text: str) -> bool:
+        if len(text) > self.max_name or not (text.isascii() and text.isidentifier()):
+            return False
+        is_plain = self._hide(text) == text
+        if is_plain and len(self._names) < _KEPT_VERDICTS and len(text) <= _LONGEST_KEY:
+            self._names.add(text)
+        return is_plain
 
     def _host(self, value: object) -> str:
         return self._name(host_of(as_text(value, self.max_name * 4)))
@@ -283,8 +294,8 @@ def _safely(make: Callable[[object], T], what: str, value: object) -> T | str:
     """Call `make`; the only place where what went wrong on the way into a record stops."""
     try:
         return make(value)
-    except (KeyboardInterrupt, SystemExit):
-        raise  # the program's own: a Ctrl-C or a signal's handler that happened to run here
+    except (KeyboardInterrupt, SystemExit, TelemetryError):
+        raise  # the program's own: a Ctrl-C or a signal's handler that ran here, or what a strict registry raises
     except BaseException:  # noqa: BLE001  # no stack or memory left, or a rule of the user's raised
         return lost(what)
 

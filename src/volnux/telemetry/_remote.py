@@ -14,17 +14,9 @@ from _weakref import ref
 from volnux.telemetry._guard import PROCESS, note
 from volnux.telemetry._ids import IDS
 from volnux.telemetry._registry import Registry
-from volnux.telemetry._scope import (
-    CURRENT,
-    PROCESS_ROOT,
-    SWITCH,
-    enclosing_id,
-    is_disabled,
-    root,
-    run_in,
-    snapshot,
-)
+from volnux.telemetry._scope import CURRENT, PROCESS_ROOT, enclosing_id, root, run_in, snapshot
 from volnux.telemetry._sites import redactor
+from volnux.telemetry._switch import SWITCH, is_disabled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from itertools import repeat
+from itertools import islice, repeat
 
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._raw import (
@@ -11,6 +11,7 @@ from volnux.telemetry._raw import (
     EXTRA,
     FIRST,
     ID,
+    LATE,
     PARENT,
     PLAIN_OP,
     RECEIVED,
@@ -22,7 +23,7 @@ from volnux.telemetry._raw import (
     Adopted,
     identify,
 )
-from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status
+from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status, unshared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: What a plain entry is taken to weigh in a queue, in bytes: measured, list and numbers together.
 PLAIN_WEIGHT = 400
+#: Stands in `LATE` of an ended entry whose surplus attributes have been counted: no matter how often it is looked at.
+COUNTED = "counted"
 
 
 def record_of(raw: Raw) -> EventMetrics | NetworkMetrics:
@@ -100,13 +103,25 @@ def _parent_of(raw: Raw) -> str | None:
 
 
 def _attributes(raw: Raw) -> dict[str, Any]:
-    shared = raw[SCOPE].attributes
-    extra = raw[EXTRA]
-    own = None if extra is None else extra.attributes
-    given: dict[str, Any] = raw[SITE].attributes()
+    scope, site, extra = raw[SCOPE], raw[SITE], raw[EXTRA]
+    shared = scope.attributes or {}
+    given: dict[str, Any] = site.attributes(scope.registries[0])
+    own = (None if extra is None else extra.attributes) or {}
     if not shared and not own:
-        return given.copy()
-    return {**(shared or {}), **given, **(own or {})}
+        return unshared(given)
+    joined = {**shared, **given, **own}
+    most = site.max_attributes()
+    if len(joined) > most:
+        _count_surplus(raw)
+        nearest = islice({**own, **given, **shared}, most)
+        joined = {key: joined[key] for key in nearest}
+    return unshared(joined)
+
+
+def _count_surplus(raw: Raw) -> None:
+    if raw[END] is not None and raw[LATE] is not COUNTED:
+        raw[LATE] = COUNTED
+        raw[SCOPE].registries[0].count_error("bounds", "attributes")
 
 
 def _common_fields(raw: Raw, now: int | None) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextvars import ContextVar, copy_context
 
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._ids import IDS
 from volnux.telemetry._raw import AROUND, identify
 from volnux.telemetry._registry import Registry
-from volnux.telemetry._sites import redactor
+from volnux.telemetry._sites import find_registry_by, redactor
+from volnux.telemetry._switch import SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,36 +26,6 @@ if TYPE_CHECKING:
     )
 
 
-class Switch:
-    """Whether anything at all may be recording: the one test that a traced call makes while off."""
-
-    __slots__ = ("on", "used", "users")
-
-    def __init__(self) -> None:
-        self.users = 0
-        self.on = False
-        #: Whether telemetry has ever been on, so that a query can say that it was not.
-        self.used = False
-
-    def add(self) -> None:
-        """Switch on until the matching `remove`. `VOLNUX_TELEMETRY=off` wins."""
-        with IDS.lock:
-            self.users += 1
-            self.used = True
-            self.on = not is_disabled()
-
-    def remove(self) -> None:
-        """Take one `add` back."""
-        with IDS.lock:
-            self.users -= 1
-            self.on = self.users > 0 and not is_disabled()
-
-
-def is_disabled() -> bool:
-    """Return whether the environment switches telemetry off for good."""
-    return os.environ.get("VOLNUX_TELEMETRY", "").strip().lower() in {"off", "0", "false", "no"}
-
-
 def root(
     scope: Scope | None,
     parent: int | str = 0,
@@ -70,7 +40,6 @@ def root(
     return [None, scope, 0, shared, 0, None, event, False, parent]
 
 
-SWITCH = Switch()
 #: Current where no context says otherwise: in every thread, while the process records.
 PROCESS_ROOT = root(None)
 CURRENT: ContextVar[Raw] = ContextVar("volnux_current", default=PROCESS_ROOT)
@@ -90,11 +59,18 @@ def default_registry() -> Registry:
 
 def current_registry() -> Registry:
     """Return the registry of the innermost `capture` around the caller, else the process's."""
+    registry = _registry_here()
+    return default_registry() if registry is None else registry
+
+
+def _registry_here() -> Registry | None:
+    """Return the registry that something is recorded into here, or None."""
     scope: Scope | None = CURRENT.get()[1]
-    if scope is None:
-        return default_registry()
-    registry: Registry = scope.registries[0]
-    return registry
+    return None if scope is None else scope.registries[0]
+
+
+# What is cut is counted there.
+find_registry_by(_registry_here)
 
 
 def switch_on(registry: Registry | None = None) -> Registry:

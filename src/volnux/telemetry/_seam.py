@@ -5,7 +5,8 @@ from __future__ import annotations
 from _thread import get_ident
 
 from volnux.telemetry._outcome import fail
-from volnux.telemetry._scope import CURRENT, SWITCH
+from volnux.telemetry._scope import CURRENT
+from volnux.telemetry._switch import SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
+from volnux.telemetry._guard import note
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from volnux.telemetry._guard import Notes
     from volnux.telemetry._redaction import Redactor
 
 
 _get: list[Callable[[], Redactor]] = []
+#: Says which registry is current: set from further up, where that is known.
+_find: list[Callable[[], Notes | None]] = []
 
 
 def redactor() -> Redactor:
     """Return the rule in force. Loaded when first asked for: importing volnux has a budget."""
     if not _get:
+        from volnux.telemetry._bounds import count_by
         from volnux.telemetry._redaction import get_redactor
 
+        count_by(_count_here)
         _get.append(get_redactor)
     return _get[0]()
+
+
+def find_registry_by(find: Callable[[], Notes | None]) -> None:
+    """Have `find` say which registry is current, to count there what is cut, and what is no host or port."""
+    _find[:] = [find]
+
+
+def _registry_here() -> Notes | None:
+    return _find[0]() if _find else None
+
+
+def _count_here(reason: str) -> bool:
+    registry = _registry_here()
+    if registry is not None:
+        note_cut(registry, reason)
+    return registry is not None
+
+
+def note_cut(registry: Notes, reason: str) -> None:
+    """Count what was cut.
+
+    Raises:
+        TelemetryError: it could not be looked at, and the registry is strict. Bounding is no error.
+    """
+    if reason == "unprintable":
+        note(registry, "bounds", reason)
+    else:
+        registry.count_error("bounds", reason)
 
 
 #: Sites made by name at run time that are kept for reuse; beyond, each use makes its own.
@@ -38,15 +73,33 @@ class Site:
         self._clean: dict[str, Any] = {}
         self._redactor: Redactor | None = None
 
-    def attributes(self) -> dict[str, Any]:
-        """Return the attributes as records carry them: bounded and redacted."""
+    def attributes(self, registry: Notes | None = None) -> dict[str, Any]:
+        """Return the attributes as records carry them: bounded and redacted, and shared.
+
+        What is cut of them is counted in the registry, else in the one that is current.
+        """
         if self._given is None:
             return self._clean
         rule = redactor()
         if self._redactor is not rule:
-            self._clean = rule.attributes(self._given)
-            self._redactor = rule
+            self._make_clean(rule, registry)
         return self._clean
+
+    def max_attributes(self) -> int:
+        """Return the most attributes that one record may have."""
+        return redactor().max_attributes
+
+    def _make_clean(self, rule: Redactor, registry: Notes | None) -> None:
+        from volnux.telemetry._bounds import collect, cut
+
+        # Kept before anything is noted: a strict registry raises once, and not at every look.
+        self._clean, reasons = collect(rule.attributes, self._given)
+        self._redactor = rule
+        for reason in reasons:
+            if registry is None:
+                cut(reason)
+            else:
+                note_cut(registry, reason)
 
 
 class EventSite(Site):
@@ -86,6 +139,8 @@ def port_number(port: Any) -> int | None:
 
 
 _event_sites: dict[str, EventSite] = {}
+#: What names no host, whatever its text says.
+_NO_HOSTS = (type(None), int, float, list, tuple, dict)
 #: The sites of exchanges seen before, by host, port and operation as they were given.
 KNOWN_OPS: dict[Any, OpSite] = {}
 
@@ -101,14 +156,26 @@ def event_site(name: str) -> EventSite:
 
 
 def op_site(host: Any, port: Any, operation: Any) -> OpSite:
-    """Return the site of that exchange, the same one at every call."""
+    """Return the site of that exchange, the same one at every call; what is no host or port is noted at each."""
     key = (host, port, operation)
     try:
-        site = KNOWN_OPS.get(key)
+        site, may_keep = KNOWN_OPS.get(key), len(KNOWN_OPS) < KEPT
     except Exception:  # noqa: BLE001  # unhashable, or hostile: described afresh each time
-        return OpSite(host, port, operation)
+        site, may_keep = None, False
     if site is None:
         site = OpSite(host, port, operation)
-        if len(KNOWN_OPS) < KEPT:
+        mistakes = _mistakes(host, port, site)
+        for mistake in mistakes:
+            note(_registry_here(), "network", mistake)
+        if may_keep and not mistakes:
             site = KNOWN_OPS.setdefault(key, site)
     return site
+
+
+def _mistakes(host: Any, port: Any, site: OpSite) -> list[str]:
+    mistakes = []
+    if issubclass(type(host), _NO_HOSTS):
+        mistakes.append("host is no name")
+    if port is not None and site.port is None:
+        mistakes.append("port is no port number")
+    return mistakes

@@ -12,8 +12,8 @@ from types import NoneType
 
 from volnux.telemetry._deferred import defer, is_deferred
 from volnux.telemetry._outcome import OVERRUN, fail
-from volnux.telemetry._scope import SWITCH
 from volnux.telemetry._seam import get_current, reset_current, set_current
+from volnux.telemetry._switch import SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

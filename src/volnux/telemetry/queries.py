@@ -6,8 +6,9 @@ import os
 
 from volnux.telemetry._raw import END, START
 from volnux.telemetry._records import NetworkMetrics, Status
-from volnux.telemetry._scope import SWITCH, current_registry, is_disabled
+from volnux.telemetry._scope import current_registry
 from volnux.telemetry._stamps import to_iso
+from volnux.telemetry._switch import SWITCH, is_disabled
 from volnux.telemetry.errors import TelemetryWarning
 
 TYPE_CHECKING = False
