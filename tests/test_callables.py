@@ -112,12 +112,13 @@ class TestAnyAttribute:
             ("mock", "completed")
         ]
 
-    @pytest.mark.skipif(sys.version_info < (3, 12), reason="nothing is marked before Python 3.12")
-    def test_a_marked_function_is_a_coroutine_function(self):
-        """The mark of inspect counts."""
-        marked = inspect.markcoroutinefunction(lambda: asyncio.sleep(0))
+    if sys.version_info >= (3, 12):  # nothing is marked before
 
-        assert inspect.iscoroutinefunction(traced_event(marked))
+        def test_a_marked_function_is_a_coroutine_function(self):
+            """The mark of inspect counts."""
+            marked = inspect.markcoroutinefunction(lambda: asyncio.sleep(0))
+
+            assert inspect.iscoroutinefunction(traced_event(marked))
 
     def test_an_object_that_cannot_be_asked_is_traced(self, registry):
         """One that stands for something not there yet raises whatever it likes."""
