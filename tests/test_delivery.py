@@ -18,10 +18,11 @@ from volnux.telemetry import (
     current_registry,
     traced_event,
 )
-from volnux.telemetry._backoff import BASE, CAP, Backoff, Wake
+from volnux.telemetry._backoff import BASE, CAP, Backoff
 from volnux.telemetry._delivery import Delivery, Settings
 from volnux.telemetry._exit import EXIT
 from volnux.telemetry._sending import describe, send_batch
+from volnux.telemetry._wake import Wake
 from volnux.telemetry.testing import RecordingPublisher
 
 SETTINGS = Settings(1_000, 10_000_000, 1.0, blocks=False, strict=False)
@@ -746,7 +747,7 @@ class TestThread:
 
         delivery, registry = deliver(Batches(recurse))
         registry.add(EventMetrics(event_name="a", task_id="1"))
-        delivery._wake.set()
+        delivery._wake.hurry()
         delivery._thread.join()
         assert answers == [False, False]
         assert delivery.counts().delivered == 1
@@ -773,7 +774,7 @@ class TestThread:
         with monkeypatch.context() as patch:
             patch.setattr(delivery._sender, "attempt", fault)
             registry.add(EventMetrics(event_name="a", task_id="1"))
-            delivery._wake.set()
+            delivery._wake.hurry()
             assert faulty.wait(60)
         assert self.flush(delivery)
         assert publisher.calls == [["a"]]
@@ -797,7 +798,7 @@ class TestThread:
 
         delivery, registry = deliver(Batches(hang), queue_items=1, blocks=True)
         registry.add(EventMetrics(event_name="a", task_id="1"))
-        delivery._wake.set()
+        delivery._wake.hurry()
         entered.wait()
         waits = []
         monkeypatch.setattr(delivery._room, "wait", waits.append)
@@ -818,7 +819,7 @@ class TestThread:
 
         delivery, registry = deliver(Batches(hang), queue_items=1, blocks=True)
         registry.add(EventMetrics(event_name="a", task_id="1"))
-        delivery._wake.set()
+        delivery._wake.hurry()
         entered.wait()
         monkeypatch.setattr(delivery._room, "wait", lambda seconds: _interrupt(0, 0))
         raws = delivery._queue.peek(1)

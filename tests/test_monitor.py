@@ -436,3 +436,35 @@ def test_eight_threads_and_two_publishers_lose_nothing():
             monitor.flush(60)
         assert monitor.flush(60)
     assert [len(publisher.events) for publisher in publishers] == [8_000, 8_000]
+
+
+class TestFoldingForOthers:
+    """Threads that record are spared folding where a delivery has a thread of its own."""
+
+    def test_the_thread_folds_before_its_interval(self):
+        """And sends no earlier for it."""
+        publisher, told = RecordingPublisher(), threading.Event()
+        registry = Registry()
+        monitor = monitor_events([publisher], registry=registry, interval=3_600)
+        registry.subscribe(lambda batch: told.set())
+        for _ in range(2_000):
+            step()
+        assert told.wait(60)
+        assert publisher.events == []
+        assert monitor.close(timeout=None)
+        assert len(publisher.events) == 2_000
+
+    def test_who_records_folds_what_the_thread_does_not(self, monkeypatch):
+        """A publisher that hangs keeps nothing waiting without bounds."""
+        monkeypatch.setattr("volnux.telemetry._intake.LEFT", 1_000)
+        gate, registry = Gate(), Registry()
+        monitor = monitor_events([gate], registry=registry)
+        step()
+        assert not monitor.flush(timeout=0.0)
+        gate.entered.wait()
+        for _ in range(5_000):
+            step()
+        waiting = len(registry._pending)
+        gate.opened.set()
+        assert monitor.close(timeout=None)
+        assert waiting <= 1_001

@@ -405,7 +405,7 @@ class TestItsOwnThread:
 
         def fail_once(*arguments):
             if errors:
-                delivery._wake.set()
+                delivery._wake.hurry()
                 raise errors.pop()
             return attempt(*arguments)
 

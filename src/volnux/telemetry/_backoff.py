@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -53,27 +52,3 @@ class Backoff:
 
 def _is_wait(seconds: object) -> bool:
     return isinstance(seconds, (int, float)) and isfinite(seconds) and seconds > 0
-
-
-class Wake:
-    """Wakes one thread, once for any number of calls.
-
-    A `threading.Event` takes a lock in Python code: a garbage collection between its lines that
-    ends an event, and so wakes the same thread, would stand still for ever. This one is a single
-    call into C.
-    """
-
-    def __init__(self) -> None:
-        self._lock = allocate_lock()
-        self._lock.acquire()
-
-    def set(self) -> None:
-        """Let the present wait, or the next one, return at once. Safe from anywhere."""
-        try:
-            self._lock.release()
-        except RuntimeError:  # it has been set and not yet been waited for
-            pass
-
-    def wait(self, seconds: float) -> bool:
-        """Wait to be woken; False when so many seconds have passed first."""
-        return self._lock.acquire(timeout=max(0.0, min(seconds, LONGEST)))

@@ -9,7 +9,6 @@ from _thread import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from volnux.telemetry._backoff import Wake
 from volnux.telemetry._exit import EXIT
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._notices import Notices
@@ -17,6 +16,7 @@ from volnux.telemetry._queue import Flush, RecordQueue
 from volnux.telemetry._scope import suppressed
 from volnux.telemetry._sender import Sender
 from volnux.telemetry._sending import DELIVERING, call_hook, is_for_the_program
+from volnux.telemetry._wake import Alarm, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class Delivery:
         self._queue = RecordQueue(self._settings.queue_items, self._settings.queue_bytes)
         self._sender = Sender(self.publisher, self._uniform)
         self._notices = Notices(self.name, self._now, strict=self._settings.strict)
-        self._wake = Wake()
+        self._wake = Alarm()
         self._room = Wake()
         self._is_stuck = False
         self._thread: threading.Thread | None = None
@@ -100,7 +100,9 @@ class Delivery:
     def attach(self, registry: Registry) -> None:
         """Take what a registry records from now on."""
         if registry not in self._sources:
-            self._sources[registry] = registry.subscribe(self.accept)
+            ask = lambda: self._wake.ask()  # noqa: E731, PLW0108  # a child has another alarm
+            own = self._settings.blocks  # who must wait for room has to fold for himself
+            self._sources[registry] = registry.subscribe(self.accept, None if own else ask)
             self._registries = tuple(dict.fromkeys((*self._registries, registry)))
         self.start()
 
@@ -118,7 +120,7 @@ class Delivery:
         if batch:
             queue.put(batch)
         if not was_filled and queue.is_filled(WAKE_SHARE):
-            self._wake.set()
+            self._wake.hurry()
 
     def _wait_for_room(self, queue: RecordQueue, batch: list[Raw]) -> list[Raw]:
         """Queue what there is room for, waiting for more; return what must be dropped."""
@@ -127,7 +129,7 @@ class Delivery:
                 # Held up as long as something moves. Once it has waited in vain, no more.
                 if self._is_stuck or self._thread is None:
                     break
-                self._wake.set()
+                self._wake.hurry()
                 self._is_stuck = not self._room.wait(BLOCK_SECONDS)
         except BaseException:  # Ctrl-C: what waits outside is counted, too
             queue.put(batch)
@@ -208,7 +210,7 @@ class Delivery:
     def _work(self) -> None:
         """Have the thread look at once; without one, do its work here."""
         if self.start():
-            self._wake.set()
+            self._wake.hurry()
         elif self._working.acquire(blocking=False):
             try:
                 with suppressed():
@@ -219,8 +221,7 @@ class Delivery:
     def _work_here(self) -> None:
         while (pause := self.turn()) is not None:
             deadlines = [flush.deadline for flush in list(self._flushes)]
-            if self._close_by is not None:
-                deadlines.append(self._close_by)
+            deadlines += [] if self._close_by is None else [self._close_by]
             left = max(deadlines, default=0.0) - self._now()
             if left <= 0:
                 return
@@ -234,7 +235,7 @@ class Delivery:
                 # Another queue: this process was forked from inside the publisher.
                 while self._queue is queue and (pause := self._safe_turn()) is not None:
                     if pause:
-                        self._wake.wait(pause)
+                        self._wake.rest(pause, self._now, self._fold_sources)
         finally:
             DELIVERING.discard(get_ident())
 

@@ -56,7 +56,7 @@ class Frozen:
                 raise TypeError(f"{type(self).__name__} has no field {min(unknown)!r}")
             missing = [name for name in self._fields if name not in values]
             raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
-        self._values = values
+        self._values = {name: values[name] for name in self._fields}
 
     def __init_subclass__(cls) -> None:
         for name in cls._fields:
@@ -64,7 +64,7 @@ class Frozen:
 
     @classmethod
     def _of(cls: type[T], values: dict[str, Any]) -> T:
-        """Return an instance of values that are known to be complete."""
+        """Return an instance of values that are known to be complete, and in order."""
         made = cls.__new__(cls)
         made._values = values  # type: ignore[attr-defined]  # T is one of ours
         return made
@@ -78,8 +78,14 @@ class Frozen:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _as_dict(self) -> dict[str, Any]:
-        values = self._values
-        return {name: values[name] for name in self._fields}
+        return self._values.copy()
+
+    def _to_show(self) -> dict[str, Any]:
+        """Return the values for a look or two: what has not been rendered before is not kept."""
+        try:
+            return _values_of(self)
+        except AttributeError:
+            return type(self)._render(self._raw)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Frozen) or type(other) is not type(self):
@@ -103,6 +109,10 @@ class Frozen:
     def __replace__(self: T, **changes: Any) -> T:
         fields: dict[str, Any] = self._as_dict()  # type: ignore[attr-defined]  # T is one of ours
         return type(self)(**{**fields, **changes})
+
+
+# The slot itself, which does not ask `__getattr__` to fill it.
+_values_of: Callable[[Frozen], dict[str, Any]] = vars(Frozen)["_values"].__get__
 
 
 def _rebuild(kind: type[Frozen], fields: dict[str, Any]) -> Frozen:

@@ -45,6 +45,8 @@ BATCH = 500
 #: Entries that may wait before the threads that add more are held up, until who folds them is done: a
 #: publisher that holds a program up while its queue is full holds up all of its threads.
 CROWD = 100_000
+#: Entries that are left to a listener that folds in a thread of its own, before who records does so.
+LEFT = 25_000
 #: Calls inside of each other that a fold may need, listeners included: one that ran out of stack half
 #: way would lose its batch.
 STACK = 50
@@ -74,6 +76,8 @@ class Intake:
         #: Whether entries may be timed by another clock than this registry's.
         self.has_foreign_clocks = False
         self._listeners: dict[object, Listener] = {}
+        self._folders: dict[object, Callable[[], None]] = {}
+        self._folder: Callable[[], None] | None = None
         self._start_again()
         self.scope: Scope = self._make_scope(clock)
         on_fork(self)
@@ -111,8 +115,12 @@ class Intake:
             self._fold()
 
     def _fold_soon(self) -> None:
-        # On the hot path: whoever cannot have the lock leaves the batch to its holder, unless that
-        # one is being held up, too.
+        # On the hot path: who has somebody to fold for him leaves it to that one; whoever cannot have
+        # the lock leaves the batch to its holder, unless that one is being held up, too.
+        if self._folder is not None and len(self._pending) <= LEFT:
+            self._pending.limit = LEFT
+            self._folder()
+            return
         self.fold_if_free()
         if len(self._pending) > CROWD:
             with self._lock:
@@ -239,21 +247,30 @@ class Intake:
 
     # -- listening -------------------------------------------------------------------------------
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(
+        self, listener: Listener, folder: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
         """Have every finished entry handed over, in batches; return what ends it.
 
-        The listener is called in whatever thread folds, under the registry's lock: it must be
-        quick and must not raise. `record_of` makes a record of an entry.
+        Args:
+            listener: called in whatever thread folds, under the registry's lock: it must be quick
+                and must not raise. `record_of` makes a record of an entry.
+            folder: asks another thread to call `fold_if_free` soon, so that those that record are
+                spared it; called from any of them, at any moment.
         """
         with self._lock:
             self._fold()
             subscription = object()
             self._listeners[subscription] = listener
+            if folder is not None:
+                self._folders[subscription] = self._folder = folder
 
         def unsubscribe() -> None:
             with self._lock:
                 self._fold()
                 self._listeners.pop(subscription, None)
+                self._folders.pop(subscription, None)
+                self._folder = next(iter(self._folders.values()), None)
 
         return unsubscribe
 

@@ -193,11 +193,11 @@ class EventMetrics(Frozen):
         Keys are `kind` ("event") and the fields; stamps are ISO-8601 in UTC with microseconds,
         durations are seconds, attempts are dicts.
         """
-        data = {"kind": "event", **self._as_dict()}
-        data["start_time"] = to_iso(self.start_time)
-        data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
-        data["attempts"] = [attempt.to_dict() for attempt in self.attempts]
-        data["attributes"] = unshared(self.attributes)
+        data = {"kind": "event", **self._to_show()}
+        data["start_time"] = to_iso(data["start_time"])
+        data["end_time"] = None if data["end_time"] is None else to_iso(data["end_time"])
+        data["attempts"] = [attempt.to_dict() for attempt in data["attempts"]]
+        data["attributes"] = unshared(data["attributes"])
         return data
 
     @classmethod
@@ -314,10 +314,10 @@ class NetworkMetrics(Frozen):
         Keys are `kind` ("network") and the fields; stamps are ISO-8601 in UTC with microseconds,
         times are seconds, sizes are bytes.
         """
-        data = {"kind": "network", **self._as_dict()}
-        data["start_time"] = to_iso(self.start_time)
-        data["end_time"] = None if self.end_time is None else to_iso(self.end_time)
-        data["attributes"] = unshared(self.attributes)
+        data = {"kind": "network", **self._to_show()}
+        data["start_time"] = to_iso(data["start_time"])
+        data["end_time"] = None if data["end_time"] is None else to_iso(data["end_time"])
+        data["attributes"] = unshared(data["attributes"])
         return data
 
     @classmethod

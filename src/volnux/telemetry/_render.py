@@ -124,62 +124,80 @@ def _count_surplus(raw: Raw) -> None:
         raw[SCOPE].registries[0].count_error("bounds", "attributes")
 
 
-def _common_fields(raw: Raw, now: int | None) -> dict[str, Any]:
-    scope = raw[SCOPE]
-    start = scope.anchor.wall_ns(raw[START]) // 1_000
+def _times(raw: Raw, now: int | None) -> tuple[float, float | None, int]:
+    """Return when it began and ended, in seconds since the epoch, and the nanoseconds it lasted."""
+    start = raw[SCOPE].anchor.wall_ns(raw[START]) // 1_000
     lasted = max(0, (raw[END] if now is None else now) - raw[START])
-    extra = raw[EXTRA]
+    # The wall clock is read at one end only: it may jump, and an event cannot end first.
+    end = None if now is not None else (start + lasted // 1_000) / 1e6
+    return start / 1e6, end, lasted
+
+
+def _outcome(extra: Any, now: int | None) -> tuple[str, str | None, str | None]:
+    """Return status, error type and error text."""
     if now is not None:
-        status, error, error_type = Status.RUNNING, None, None
-    elif extra is None:
-        status, error, error_type = Status.COMPLETED, None, None
-    else:
-        status, error, error_type = extra.status, extra.error, extra.error_type
+        return Status.RUNNING, None, None
+    if extra is None:
+        return Status.COMPLETED, None, None
+    return extra.status, extra.error_type, extra.error
+
+
+# Both give the fields in the order that the records have.
+
+
+def _event_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
+    extra: Extra | None = raw[EXTRA]
+    start, end, lasted = _times(raw, now)
+    outcome = _outcome(extra, now)
+    stream = extra is not None and extra.items is not None
     return {
+        "event_name": raw[SITE].name,
         "task_id": show_id(identify(raw)),
         "parent_id": _parent_of(raw),
-        "pipeline_id": scope.pipeline,
+        "pipeline_id": raw[SCOPE].pipeline,
         "process_id": os.getpid(),
-        "start_time": start / 1e6,
-        # The wall clock is read at one end only: it may jump, and an event cannot end first.
-        "end_time": None if now is not None else (start + lasted // 1_000) / 1e6,
+        "thread_id": raw[THREAD],
+        "start_time": start,
+        "end_time": end,
+        "duration": lasted / 1e9,
+        "status": outcome[0],
+        "error": outcome[2],
+        "error_type": outcome[1],
+        "error_origin": None if extra is None else show_id(extra.origin),
+        "retry_count": 0 if extra is None else extra.retry_count,
+        "attempts": _attempts(raw, outcome, now),
+        "attributes": _attributes(raw),
+        "active_time": extra.active / 1e9 if extra is not None and stream else None,
+        "items": extra.items if extra is not None and stream else None,
+        "time_to_first_item": (
+            None if extra is None or not stream or extra.first is None else extra.first / 1e9
+        ),
+    }
+
+
+def _op_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
+    site, first = raw[SITE], raw[FIRST]
+    start, end, lasted = _times(raw, now)
+    status, error_type, error = _outcome(raw[EXTRA], now)
+    return {
+        "host": site.host,
+        "task_id": show_id(identify(raw)),
+        "port": site.port,
+        "operation": site.operation,
+        "parent_id": _parent_of(raw),
+        "pipeline_id": raw[SCOPE].pipeline,
+        "process_id": os.getpid(),
+        "start_time": start,
+        "end_time": end,
+        "latency": lasted / 1e9,
+        "time_to_first_byte": None if first is None else max(0, first - raw[START]) / 1e9,
+        "bytes_sent": raw[SENT],
+        "bytes_received": raw[RECEIVED],
         "status": status,
         "error": error,
         "error_type": error_type,
         "attributes": _attributes(raw),
-        "duration": lasted / 1e9,
     }
-
-
-def _event_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
-    fields = _common_fields(raw, now)
-    fields["event_name"] = raw[SITE].name
-    fields["thread_id"] = raw[THREAD]
-    fields["attempts"] = _attempts(raw, fields, now)
-    extra: Extra | None = raw[EXTRA]
-    fields["error_origin"] = None if extra is None else show_id(extra.origin)
-    fields["retry_count"] = 0 if extra is None else extra.retry_count
-    if extra is None or extra.items is None:
-        fields["active_time"] = fields["items"] = fields["time_to_first_item"] = None
-    else:
-        fields["active_time"] = extra.active / 1e9
-        fields["items"] = extra.items
-        fields["time_to_first_item"] = None if extra.first is None else extra.first / 1e9
-    return fields
-
-
-def _op_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
-    site = raw[SITE]
-    fields = _common_fields(raw, now)
-    fields["latency"] = fields.pop("duration")
-    fields["host"] = site.host
-    fields["port"] = site.port
-    fields["operation"] = site.operation
-    fields["bytes_sent"] = raw[SENT]
-    fields["bytes_received"] = raw[RECEIVED]
-    first = raw[FIRST]
-    fields["time_to_first_byte"] = None if first is None else max(0, first - raw[START]) / 1e9
-    return fields
 
 
 def _attempt(number: int, outcome: tuple[Any, ...], work: int, backoff: int) -> Attempt:
@@ -196,7 +214,9 @@ def _attempt(number: int, outcome: tuple[Any, ...], work: int, backoff: int) -> 
     )
 
 
-def _attempts(raw: Raw, fields: dict[str, Any], now: int | None) -> tuple[Attempt, ...]:
+def _attempts(
+    raw: Raw, outcome: tuple[str, str | None, str | None], now: int | None
+) -> tuple[Attempt, ...]:
     extra: Extra | None = raw[EXTRA]
     begun: int = raw[START]
     end: int = raw[END] if now is None else now
@@ -214,7 +234,6 @@ def _attempts(raw: Raw, fields: dict[str, Any], now: int | None) -> tuple[Attemp
             attempts.append(_attempt(number, failed, stopped - begun, waited))
             begun = stopped + waited
             number += 1
-    outcome = (fields["status"], fields["error_type"], fields["error"])
     attempts.append(_attempt(number, outcome, end - begun, 0))
     return tuple(attempts)
 
