@@ -14,17 +14,20 @@ that never came to save is counted.
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
 import signal
 import sys
-import tempfile
+from _thread import allocate_lock, start_new_thread
+from contextlib import suppress
+from functools import update_wrapper
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from volnux.telemetry import JSONLinesPublisher, current_registry, monitor_events
 
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable, Iterator
     from types import FrameType
 
@@ -35,8 +38,7 @@ FOLDER: Final = "VOLNUX_RUN_DIR"
 PATIENCE: Final = 5.0
 #: Seconds that a signal handler keeps the program from going on.
 GRACE: Final = 0.5
-_OPEN: Final = ".open"
-_STATE: Final = ".json"
+_OPEN, _STATE = ".open", ".json"
 
 
 class Household:
@@ -51,17 +53,21 @@ class Household:
     def __init__(
         self, folder: str, out: str | None, finish: Callable[[], None] | None = None
     ) -> None:
-        self.folder = folder
-        self.out = out
+        self.folder, self.out = folder, out
         # Every process of the run appends whole lines to the same file.
         publishers = [] if out is None else [JSONLinesPublisher(out)]
         self.monitor: Monitor = monitor_events(publishers, when_full="block")
         self.registry: Registry = current_registry()
         self._finish: Callable[[], None] = self.save if finish is None else finish
         self._pid = os.getpid()
-        self._mark = _Mark(folder)
-        self._ending = self._is_terminated = self._is_saved = False
-        self._saving = _thread.allocate_lock()
+        self._mark = Mark(folder)
+        self._signals = _StandIns()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._ending, self._is_saved, self._until = False, False, 0.0
+        self._saving, self._saved = allocate_lock(), allocate_lock()
+        self._saved.acquire()
 
     def watch(self) -> None:
         """Learn of this process's end, and of the children it starts."""
@@ -80,104 +86,150 @@ class Household:
         prepare = spawn.get_preparation_data
 
         def get_preparation_data(name: str) -> dict[str, Any]:
-            data: dict[str, Any] = prepare(name)
-            return {**data, "volnux": _Invitation(self.folder, self.out)}
+            return {**prepare(name), "volnux": _Invitation(self.folder, self.out)}
 
         spawn.get_preparation_data = get_preparation_data
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
+            _wrap_fork()
         self._wrap_exits()
+        self._signals.hide()
+        _wrap_popen()
 
     def end(self) -> None:
         """Finish or, in a forked child, save. Never raises."""
         self._ending = True
         try:
-            if os.getpid() == self._pid:
-                self._finish()
-            else:
-                self.save()
+            with self._saving:
+                if os.getpid() == self._pid:
+                    self._finish()
+                else:
+                    self.save()
         except KeyboardInterrupt:  # the second one: somebody does not want to wait
-            pass
+            os.environ["VOLNUX_EXIT_TIMEOUT"] = "0"
+        self._is_saved = True
 
     def save(self) -> None:
         """Leave what this process has recorded in the folder. Never raises."""
         try:
-            with self._saving:
-                self.monitor.flush(timeout=PATIENCE)
-                state = {"processes": 1, "unreported": 0, "registry": self.registry.export()}
-                self._mark.save(state)
+            self.monitor.flush(timeout=PATIENCE)
+            state = {"processes": 1, "unreported": 0, "registry": self.registry.export()}
+            self._mark.save(state)
         except Exception:  # noqa: BLE001, S110  # the folder is gone with the run: nobody is asking
             pass
 
+    def heed(self) -> None:
+        """End on SIGTERM, too, where that would end the process by default."""
+        self._signals.put(signal.SIGTERM, self._terminated)
+
     def enter(self) -> None:
         """In a child of multiprocessing, save on SIGTERM; `Pool.terminate` ends its workers so."""
-        try:
-            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self._terminated)
-        except ValueError:  # not in the main thread
-            pass
+        self.heed()
+        if hasattr(signal, "SIGURG"):  # does nothing by default, and interrupts if it is handled
+            self._signals.put(signal.SIGURG, lambda *_: None)
         # Last: what is killed before this has recorded nothing, and nobody need miss it.
         self._mark.set()
 
     def _forked(self) -> None:
-        caller = sys._getframe(1)
+        caller: Any = sys._getframe(1)
+        while caller.f_globals is globals():
+            caller = caller.f_back
         where = caller.f_globals.get("__name__"), caller.f_code.co_name
+        is_worker = where == ("multiprocessing.popen_fork", "_launch")
+        if not is_worker:  # nobody would wake it
+            self._signals.remove()
         if where == ("subprocess", "_execute_child"):
             return  # about to become another program
-        self._mark = _Mark(self.folder)
-        self._saving = _thread.allocate_lock()
-        if where == ("multiprocessing.popen_fork", "_launch"):
-            self.enter()
-        else:
-            self._mark.set()
+        self._mark = Mark(self.folder)
+        self._begin()
+        (self.enter if is_worker else self._mark.set)()
 
     def _terminated(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_saved:
-            _terminate()
-        elif self._ending:  # do not disturb
-            self._is_terminated = True
-        else:
-            self._ending = True
-            # What this signal has interrupted may hold the registry's lock, so it has to go on
-            # if saving does not get anywhere: the signal comes again when that is done.
-            if _in_time(self._save_and_signal, GRACE):
-                _terminate()
+        if not self._until:
+            self._until = monotonic() + 2 * PATIENCE
+            if not self._ending:
+                self._saved = _aside(self.end)
+                _aside(self._remind)
+        # What this has interrupted may hold a lock that saving needs, so it has to go on at times.
+        if self._is_saved or monotonic() > self._until or self._saved.acquire(timeout=GRACE):
+            self._signals.terminate()
 
-    def _save_and_signal(self) -> None:
-        self.end()
-        self._is_saved = True
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _remind(self) -> None:
+        for _ in range(20):
+            sleep(GRACE * 1.1)  # a breath for what has to go on
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _at_exit(self) -> None:
         self.end()
-        if self._is_terminated:
-            _terminate()
+        if self._until:
+            self._signals.terminate()
 
     def _wrap_exits(self) -> None:
         """End first where the process is about to vanish without any clean-up."""
-        leave, execv, execve = os._exit, os.execv, os.execve
+        leave: Any = os._exit
 
-        def _exit(status: int) -> None:
+        def _exit(status: int) -> Any:
             self._ending = True
             try:
-                _in_time(self.end)
+                _aside(self.end).acquire(timeout=2 * PATIENCE)
             finally:
                 leave(status)
 
-        def _execv(path: Any, argv: Any) -> None:
-            if _can_run(path):
-                _in_time(self.end)
-            execv(path, argv)
+        def ending(execute: Any) -> Any:
+            def run(path: Any, *args: Any, **kwargs: Any) -> None:
+                # `os.execvp` tries one folder after the other, and most of these tries fail.
+                if not isinstance(path, (str, bytes, os.PathLike)) or os.access(path, os.X_OK):
+                    _aside(self.end).acquire(timeout=2 * PATIENCE)
+                execute(path, *args, **kwargs)
 
-        def _execve(path: Any, argv: Any, env: Any) -> None:
-            if _can_run(path):
-                _in_time(self.end)
-            execve(path, argv, env)
+            return update_wrapper(run, execute)
 
-        for original, wrapper in ((leave, _exit), (execv, _execv), (execve, _execve)):
-            wrapper.__name__ = wrapper.__qualname__ = original.__name__
-            wrapper.__doc__ = original.__doc__
-            setattr(os, original.__name__, wrapper)
+        os._exit = update_wrapper(_exit, leave)
+        os.execv, os.execve = ending(os.execv), ending(os.execve)
+
+
+class _StandIns:
+    """Handlers in place of what signals do by default; the program sees the default."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+        self._set, self._get = signal.signal, signal.getsignal
+
+    def hide(self) -> None:
+        """Keep them from the program."""
+
+        def set_one(signalnum: Any, handler: Any) -> Any:
+            if handler == signal.SIG_DFL:
+                handler = self._handlers.get(signalnum, handler)
+            return self._seen(signalnum, self._set(signalnum, handler))
+
+        def get_one(signalnum: Any) -> Any:
+            return self._seen(signalnum, self._get(signalnum))
+
+        signal.signal = update_wrapper(set_one, self._set)
+        signal.getsignal = update_wrapper(get_one, self._get)
+
+    def put(self, number: int, handler: Any) -> None:
+        """Have a handler called where nothing but the default would happen."""
+        with suppress(ValueError):  # not in the main thread
+            if self._get(number) == signal.SIG_DFL:
+                self._set(number, handler)
+                self._handlers[number] = handler
+
+    def remove(self) -> None:
+        """Have the defaults happen again."""
+        for number, handler in self._handlers.items():
+            if self._get(number) is handler:
+                self._set(number, signal.SIG_DFL)
+        self._handlers.clear()
+
+    def terminate(self) -> None:
+        """End this process by SIGTERM."""
+        self._set(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _seen(self, number: int, handler: Any) -> Any:
+        return signal.SIG_DFL if handler and handler is self._handlers.get(number) else handler
 
 
 class _Invitation:
@@ -198,7 +250,7 @@ class _Invitation:
         return exec, (code,)
 
 
-class _Mark:
+class Mark:
     """The place of one process in the folder: that it is there, then what it recorded."""
 
     def __init__(self, folder: str) -> None:
@@ -206,10 +258,7 @@ class _Mark:
 
     def set(self) -> None:
         """Say that this process is there. Never raises."""
-        try:
-            with open(self._path + _OPEN, "xb"):
-                pass
-        except OSError:
+        with suppress(OSError), open(self._path + _OPEN, "xb"):
             pass
 
     def save(self, state: dict[str, Any]) -> None:
@@ -218,10 +267,8 @@ class _Mark:
         with open(unfinished, "w", encoding="utf-8") as file:
             json.dump(state, file)
         os.replace(unfinished, self._path + _STATE)
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(self._path + _OPEN)
-        except FileNotFoundError:
-            pass
 
 
 def join(folder: str, out: str | None) -> None:
@@ -231,19 +278,8 @@ def join(folder: str, out: str | None) -> None:
     household.enter()
 
 
-def leave_state(folder: str, state: dict[str, Any]) -> None:
-    """Leave in a folder what a whole run has recorded, for the run that it is part of."""
-    try:
-        _Mark(folder).save(state)
-    except OSError:  # that run is over
-        pass
-
-
 def states(folder: str) -> Iterator[dict[str, Any]]:
-    """Yield what other processes have left in a folder.
-
-    Keys: `registry`, what its `export` gave; `processes`, of how many; `unreported`.
-    """
+    """Yield what others have left in a folder: `registry`, of how many `processes`, `unreported`."""
     for name in sorted(os.listdir(folder)):
         if name.endswith(_STATE):
             with open(os.path.join(folder, name), encoding="utf-8") as file:
@@ -255,24 +291,50 @@ def unreported(folder: str) -> int:
     return sum(name.endswith(_OPEN) for name in os.listdir(folder))
 
 
-def new_folder() -> str:
-    """Return a new private folder."""
-    return tempfile.mkdtemp(prefix="volnux-run-")
+def _wrap_fork() -> None:
+    """Hold SIGTERM back in a fork: a new child forgets what Python has not yet handled."""
+    original = os.fork
+
+    def fork() -> int:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            return original()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    os.fork = update_wrapper(fork, original)
 
 
-def _terminate() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _wrap_popen() -> None:
+    """Have multiprocessing wake a terminated child that it waits for."""
+    from multiprocessing import connection, popen_fork
+
+    popen: Any = popen_fork.Popen
+    send_signal, wait_for = popen._send_signal, popen.wait
+
+    def _send_signal(self: Any, sig: int) -> None:
+        send_signal(self, sig)
+        self._is_terminated = sig == signal.SIGTERM
+
+    def wait(self: Any, timeout: float | None = None) -> Any:
+        looks = 150 if timeout is None and getattr(self, "_is_terminated", False) else 0
+        for look in range(1, looks + 1):
+            # Others may hold the sentinel open when the child has ended.
+            if self.poll() is not None or connection.wait([self.sentinel], 0.05):
+                break
+            # What Python handles, and comes just as a blocking call begins, waits for the next signal.
+            if look % 10 == 0:
+                send_signal(self, signal.SIGURG)
+        return wait_for(self, timeout)
+
+    popen._send_signal = update_wrapper(_send_signal, send_signal)
+    popen.wait = update_wrapper(wait, wait_for)
 
 
-def _can_run(path: Any) -> bool:
-    # `os.execvp` tries one folder after the other, and most of these tries fail.
-    return not isinstance(path, (str, bytes, os.PathLike)) or os.access(path, os.X_OK)
-
-
-def _in_time(function: Callable[[], None], seconds: float = 2 * PATIENCE) -> bool:
-    """Call a function in a thread of its own; return whether it ended within so many seconds."""
-    done = _thread.allocate_lock()
+def _aside(function: Callable[[], None]) -> LockType:
+    """Call a function in a thread of its own; return a lock that is free when it has ended."""
+    done = allocate_lock()
     done.acquire()
 
     def call() -> None:
@@ -282,7 +344,7 @@ def _in_time(function: Callable[[], None], seconds: float = 2 * PATIENCE) -> boo
             done.release()
 
     try:
-        _thread.start_new_thread(call, ())
+        start_new_thread(call, ())
     except RuntimeError:  # the interpreter is on its way out already
         call()
-    return done.acquire(timeout=seconds)
+    return done

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sys
-from enum import Enum
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -23,23 +24,16 @@ if TYPE_CHECKING:
 Action: TypeAlias = "Callable[[], int]"
 
 
-class Format(str, Enum):
-    """The formats of a report."""
-
-    term = "term"
-    json = "json"
-    md = "md"
-
-
 RENDERERS = {
-    Format.term: _render_term.render,
-    Format.json: _render_json.render,
-    Format.md: _render_md.render,
+    "term": _render_term.render,
+    "json": _render_json.render,
+    "md": _render_md.render,
 }
+RECORD = b'{"kind"'
+GZIP = b"\x1f\x8b"
 _chosen: list[Action] = []
 app = typer.Typer(
     name="volnux",
-    help="Run a program with telemetry on, and report on what was recorded.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -88,13 +82,41 @@ def _finite(seconds: float) -> float:
     return seconds
 
 
+def _known(format: str) -> str:
+    if format not in RENDERERS:
+        raise typer.BadParameter(f"there is no format {format!r}: take term, json or md")
+    return format
+
+
+def _say_version(asked: bool) -> None:  # noqa: FBT001  # as typer calls it
+    if asked:
+        sys.stdout.write(f"volnux {version('volnux')}\n")
+        raise typer.Exit
+
+
 _Slow = Annotated[
     float,
     typer.Option(
         "--slow", metavar="SECONDS", min=0.0, callback=_finite, help="What lasts longer is slow."
     ),
 ]
-_Format = Annotated[Format, typer.Option("--format", help="How the report is written.")]
+_Format = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="<term|json|md>", callback=_known, help="How the report is written."
+    ),
+]
+
+
+@app.callback()
+def volnux(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """Run a program with telemetry on, and report on what was recorded."""
 
 
 @app.command(
@@ -120,7 +142,7 @@ def run(
         bool,
         typer.Option("--report/--no-report", help="Report on standard error when it has ended."),
     ] = True,
-    format: _Format = Format.term,
+    format: _Format = "term",
     slow: _Slow = 1.0,
 ) -> None:
     """Run a program as python would, with telemetry on, and report.
@@ -135,11 +157,12 @@ def run(
         target = words.pop(0)
         problem = cannot_open(target)
         if problem is not None:
-            raise _failed(f"can't open {target!r}: {problem}")
+            raise _refused("run", f"can't open {target!r}: {problem}")
     else:
         target = module
     if out is not None:
         _prepare(out)
+        out = os.path.abspath(out)  # the program may go elsewhere
     render = RENDERERS[format] if report else None
     _chosen.append(Run(target, tuple(words), module is not None, out, slow, render))
 
@@ -151,7 +174,7 @@ def report(
         list[str],
         typer.Argument(metavar="FILE", hidden=True),
     ],
-    format: _Format = Format.term,
+    format: _Format = "term",
     slow: _Slow = 1.0,
     name: Annotated[
         str | None,
@@ -170,6 +193,8 @@ def report(
 
     Files may be compressed by gzip; - reads standard input.
     """
+    if output is not None:
+        _spare(output, files)
     _chosen.append(Reporting(tuple(files), RENDERERS[format], slow, name, top, output))
 
 
@@ -190,21 +215,40 @@ def _prepare(out: str) -> None:
     A file that is not ours is left alone: `volnux run --out script.py` is easily typed.
     """
     try:
-        with open(out, "rb") as file:
-            first = file.read(64).lstrip() if os.path.isfile(out) else b""
-    except FileNotFoundError:
-        first = b""
+        first = _beginning(out)
+        if first and not first.startswith(RECORD):
+            raise _refused("run", f"will not overwrite {out!r}: it is not a file of records")
+        if os.path.exists(out) and not os.path.isfile(out):
+            # Left open: whoever reads a pipe would take its close for the end.
+            os.open(out, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        else:
+            with open(out, "wb"):
+                pass
     except OSError as error:
-        raise _failed(f"can't write {out!r}: {error.strerror}") from None
-    if first and not first.startswith(b'{"kind"'):
-        raise _failed(f"will not overwrite {out!r}: it is not a file of records")
+        reason = "nobody reads it" if error.errno == errno.ENXIO else error.strerror
+        raise _refused("run", f"can't write {out!r}: {reason}") from None
+
+
+def _spare(output: str, files: Sequence[str]) -> None:
+    """Refuse to write a report over records: `volnux report -o a.jsonl` is easily typed."""
     try:
-        with open(out, "wb"):
-            pass
-    except OSError as error:
-        raise _failed(f"can't write {out!r}: {error.strerror}") from None
+        first = _beginning(output)
+        is_input = any(os.path.exists(file) and os.path.samefile(file, output) for file in files)
+    except OSError:  # it is not there, or cannot be read: then writing says what is wrong
+        return
+    if is_input or first.startswith((RECORD, GZIP)):
+        what = "one of the files to report on" if is_input else "a file of records"
+        raise _refused("report", f"will not overwrite {output!r}: it is {what}")
 
 
-def _failed(text: str) -> typer.Exit:
-    sys.stderr.write(f"volnux run: {text}\n")
+def _beginning(path: str) -> bytes:
+    """Return the first bytes of a regular file, and nothing of others or none."""
+    if not os.path.isfile(path):  # opening a pipe may take for ever
+        return b""
+    with open(path, "rb") as file:
+        return file.read(64).lstrip()
+
+
+def _refused(command: str, text: str) -> typer.Exit:
+    sys.stderr.write(f"volnux {command}: {text}\n")
     return typer.Exit(2)

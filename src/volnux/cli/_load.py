@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CAPACITY: Final = 20_000
 #: A line longer than this is not one record.
 LONGEST_LINE: Final = 1 << 24
+#: The longest beginning of what json reads in one go: "fals", or the escape of a character.
+CUT: Final = 6
 _DONE: Final = {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
 
 
@@ -83,6 +85,36 @@ class _BadLineError(ValueError):
     """Raised when a line is not a record; says what it is instead."""
 
 
+class _UnfinishedError(_BadLineError):
+    """Raised when a line is not JSON because it was never finished."""
+
+
+class _Lines:
+    """Lines of one kind, of which the first is named and the others are counted."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, str] | None = None
+        self.count = 0
+
+    def add(self, number: int, text: str) -> None:
+        """Count one more."""
+        self._first = self._first or (number, text)
+        self.count += 1
+
+    def include(self, other: _Lines) -> None:
+        """Count those of another kind as well."""
+        self._first = min(filter(None, (self._first, other._first)), default=None)
+        self.count += other.count
+
+    def told(self, name: str, noun: str, result: str = "") -> Iterator[str]:
+        """Yield one line on them, if there are any in the file of this name."""
+        if self._first is not None:
+            number, text = self._first
+            more = self.count - 1
+            others = f" ({more:,} more {noun}{'s' * (more > 1)})" if more else ""
+            yield f"{name}:{number}: {text}{result}{others}"
+
+
 class _File:
     """One file on its way into the registry."""
 
@@ -92,8 +124,7 @@ class _File:
         self._loaded = loaded
         self._progress = progress
         self._first, self._last = math.inf, -math.inf
-        self._wrong: tuple[int, str] | None = None
-        self._wrong_lines = 0
+        self._wrong, self._unfinished = _Lines(), _Lines()
         self._good_lines = 0
         self._number = 0
 
@@ -107,7 +138,7 @@ class _File:
         except OSError as error:
             self._say(f"{self._name}: {(error.strerror or str(error)).lower()}")
         else:
-            if not self._good_lines and not self._wrong_lines:
+            if not (self._good_lines or self._wrong.count or self._unfinished.count):
                 self._say(f"{self._name}: is empty")
         self._say_what_is_wrong()
         if self._good_lines:
@@ -121,13 +152,17 @@ class _File:
             try:
                 self._take(line)
             except _BadLineError as error:
-                if not line.endswith(b"\n") and self._good_lines and line.startswith(b"{"):
-                    self._loaded.notes.append(
-                        f"{self._name}:{self._number}: the last line is cut short, left out"
-                    )
-                    continue
-                self._wrong = self._wrong or (self._number, str(error))
-                self._wrong_lines += 1
+                self._pass_over(line, error)
+
+    def _pass_over(self, line: bytes, error: _BadLineError) -> None:
+        if not line.endswith(b"\n") and self._good_lines and line.startswith(b"{"):
+            self._loaded.notes.append(
+                f"{self._name}:{self._number}: the last line is cut short, left out"
+            )
+        elif isinstance(error, _UnfinishedError):
+            self._unfinished.add(self._number, str(error))
+        else:
+            self._wrong.add(self._number, str(error))
 
     def _take(self, line: bytes) -> None:
         record = parse(line)
@@ -141,11 +176,12 @@ class _File:
         self._last = max(self._last, record.end_time or record.start_time)
 
     def _say_what_is_wrong(self) -> None:
-        if self._wrong is not None:
-            number, text = self._wrong
-            more = self._wrong_lines - 1
-            others = f" ({more:,} more bad line{'s' * (more > 1)})" if more else ""
-            self._say(f"{self._name}:{number}: {text}{others}")
+        if self._good_lines:
+            # A crash leaves such a line, and whoever writes on after it ends it.
+            self._loaded.notes += self._unfinished.told(self._name, "such line", ", left out")
+        else:
+            self._wrong.include(self._unfinished)
+        self._loaded.errors += self._wrong.told(self._name, "bad line")
 
     def _say(self, text: str) -> None:
         self._loaded.errors.append(text)
@@ -180,12 +216,25 @@ def _data_of(line: bytes) -> dict[str, Any]:
         raise _BadLineError("not JSON lines but binary data") from None
     except RecursionError:
         raise _BadLineError("JSON nested too deeply") from None
-    except ValueError:
-        binary = b"\0" in line[:1024] or len(line) >= LONGEST_LINE
-        raise _BadLineError("not JSON lines but binary data" if binary else "not JSON") from None
+    except ValueError as error:
+        if b"\0" in line[:1024] or len(line) >= LONGEST_LINE:
+            raise _BadLineError("not JSON lines but binary data") from None
+        if isinstance(error, json.JSONDecodeError) and _is_unfinished(error):
+            raise _UnfinishedError("a line that was never finished") from None
+        raise _BadLineError("not JSON") from None
     if not isinstance(data, dict):
         raise _BadLineError("JSON, but not a record")
     return data
+
+
+def _is_unfinished(error: json.JSONDecodeError) -> bool:
+    """Return whether an object begins and does not end: as `read_jsonlines` sees it."""
+    text = error.doc.rstrip()
+    if not text.startswith("{"):
+        return False
+    if error.msg.startswith("Unterminated string"):
+        return True
+    return error.pos >= len(text) - (0 if text.endswith("}") else CUT)
 
 
 def _checked(data: dict[str, Any], name: str, length: str) -> dict[str, Any]:

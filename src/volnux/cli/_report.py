@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from volnux.cli._tree import Forest, duration_of, name_of
+from volnux.cli._tree import Forest, duration_of, name_of, place_of
 from volnux.telemetry import EventMetrics, Redactor, get_slow_events, get_slow_network_ops
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Source:
         unreported: processes of a run that were started and never told what they recorded.
         start, end: from when to when, seconds since the epoch; None without records.
         wall: seconds of that in which something can have been recorded.
+        failed: whether the program did not end well, as far as it ended by itself.
         errors, notes: what was wrong with the files, one line each.
     """
 
@@ -39,6 +40,7 @@ class Source:
     start: float | None = None
     end: float | None = None
     wall: float = 0.0
+    failed: bool = False
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -128,7 +130,8 @@ def build(
         registry: totals and kept records.
         source: where they come from.
         slow: seconds that an event or operation has to last to be slow.
-        name: a pattern with `*` and `?`; only events and operations that match are reported.
+        name: a pattern with `*` and `?`; only events and operations that match are reported, the
+            latter by operation, host, `host:port` or `operation host:port`.
         top: how many slow records and groups of failures to show.
         publishers: what a monitor's health says about publishers.
     """
@@ -159,11 +162,18 @@ class _Chosen:
     def __init__(self, pattern: str | None) -> None:
         self._pattern = pattern
 
-    def __call__(self, name: str) -> bool:
-        return self._pattern is None or fnmatchcase(name, self._pattern)
+    def __call__(self, *names: str) -> bool:
+        """Return whether one of the names that something goes by matches."""
+        return self._pattern is None or any(fnmatchcase(name, self._pattern) for name in names)
+
+    def has_exchange(self, host: str, port: int | None, operation: str) -> bool:
+        place = place_of(host, port)
+        return self(operation, host, place, f"{operation} {place}")
 
     def has(self, record: Record) -> bool:
-        return self(record.event_name if isinstance(record, EventMetrics) else record.operation)
+        if isinstance(record, EventMetrics):
+            return self(record.event_name)
+        return self.has_exchange(record.host, record.port, record.operation)
 
 
 def _event_rows(registry: Registry, wall: float, chosen: _Chosen) -> tuple[EventRow, ...]:
@@ -177,7 +187,9 @@ def _event_rows(registry: Registry, wall: float, chosen: _Chosen) -> tuple[Event
 
 def _network_rows(registry: Registry, chosen: _Chosen) -> tuple[NetworkRow, ...]:
     rows = [
-        NetworkRow(*key, stats) for key, stats in registry.network_stats().items() if chosen(key[2])
+        NetworkRow(*key, stats)
+        for key, stats in registry.network_stats().items()
+        if chosen.has_exchange(*key)
     ]
     return tuple(
         sorted(rows, key=lambda row: (-row.stats.failed, -row.stats.total, row.host, row.operation))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,7 @@ from volnux.cli._children import (
     FOLDER,
     PATIENCE,
     Household,
-    leave_state,
-    new_folder,
+    Mark,
     states,
     unreported,
 )
@@ -55,11 +55,16 @@ class Run:
         that moment.
         """
         outer = os.environ.get(FOLDER)
-        folder = os.environ[FOLDER] = new_folder()
+        folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="volnux-run-")
         session = _Session(self, sys.stderr, folder, outer)
         session.household = Household(folder, self.out, session.finish)
         session.household.watch()
-        execute(self.target, self.args, module=self.module)
+        session.household.heed()
+        try:
+            execute(self.target, self.args, module=self.module)
+        except BaseException as error:
+            session.failed = not isinstance(error, SystemExit) or bool(error.code)
+            raise
         return 0
 
 
@@ -67,6 +72,7 @@ class _Session:
     """From the start of the program to its report."""
 
     household: Household
+    failed = False
 
     def __init__(self, run: Run, stream: TextIO, folder: str, outer: str | None) -> None:
         self._run = run
@@ -102,7 +108,7 @@ class _Session:
             missing += state["unreported"]
         if self._outer is not None:
             ours = {"processes": processes, "unreported": missing, "registry": registry.export()}
-            leave_state(self._outer, ours)
+            _leave(self._outer, ours)
         if self._run.render is None or self._stream.closed:
             return
         source = Source(
@@ -113,11 +119,20 @@ class _Session:
             start=self._started,
             end=self._started + wall,
             wall=wall,
+            failed=self.failed,
         )
         report = build(registry, source, slow=self._run.slow, publishers=publishers)
         _flush(sys.stdout)
         self._run.render(report, self._stream)
         _flush(self._stream)
+
+
+def _leave(outer: str, state: dict[str, Any]) -> None:
+    """Leave what a whole run has recorded for the run that it is part of."""
+    try:
+        Mark(outer).save(state)
+    except OSError:  # that run is over
+        pass
 
 
 def _flush(stream: Any) -> None:

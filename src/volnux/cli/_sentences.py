@@ -32,7 +32,7 @@ def summary(report: Report) -> list[str]:
         lines = ["nothing was recorded"]
         if os.environ.get("VOLNUX_TELEMETRY"):
             lines.append(f"VOLNUX_TELEMETRY is {_text.visible(os.environ['VOLNUX_TELEMETRY'])}")
-        elif source.program is not None:
+        elif source.program is not None and not source.failed:
             lines.append(
                 "mark steps with @traced_event and exchanges with `with network_op(host, port)`"
             )
