@@ -468,3 +468,34 @@ class TestFoldingForOthers:
         gate.opened.set()
         assert monitor.close(timeout=None)
         assert waiting <= 1_001
+
+
+def test_a_ctrl_c_at_the_end_of_the_process_ends_the_waiting():
+    """Without a traceback through files that are not the program's."""
+    code = """
+import os, signal, threading
+from volnux.telemetry import MetricsPublisher, monitor_events, traced_event
+
+class Stuck(MetricsPublisher):
+    def publish_event_metrics(self, metrics):
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait()
+
+    def publish_network_metrics(self, metrics):
+        pass
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+monitor_events([Stuck()])
+with traced_event("step"):
+    pass
+"""
+    env = {**os.environ, "VOLNUX_EXIT_TIMEOUT": "60"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=env,
+    )
+    assert done.stderr == ""

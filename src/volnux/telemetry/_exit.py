@@ -67,13 +67,16 @@ class Exit:
             util.Finalize(None, self.close_all, exitpriority=PRIORITY)
 
     def close_all(self) -> None:
-        """Close everything, all within one deadline."""
+        """Close everything, all within one deadline; a Ctrl-C puts an end to the waiting."""
         deadline = monotonic() + exit_timeout()
         things = list(self._open.values())
-        for thing in things:
-            thing.begin_close(deadline)
-        for thing in things:
-            thing.finish_close()
+        try:
+            for thing in things:
+                thing.begin_close(deadline)
+            for thing in things:
+                thing.finish_close()
+        except KeyboardInterrupt:
+            pass
 
 
 def exit_timeout() -> float:
