@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _operator import itemgetter
 from _thread import RLock
+from time import sleep
 
 from volnux.telemetry._clock import SYSTEM_CLOCK, Anchor, SafeClock
 from volnux.telemetry._fork import on_fork
@@ -142,6 +143,9 @@ class Intake:
                 lock.release()
         else:
             self._pending.limit += BATCH
+            # Lets the holder go on, if the interpreter was taken from it in the middle: what is added
+            # meanwhile would pile up beyond the processor's cache.
+            sleep(0)
 
     def _fold(self) -> None:
         if self._folding:  # re-entered from a signal handler or a garbage collection
