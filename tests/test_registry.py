@@ -457,6 +457,7 @@ class TestFolding:
     def test_threads_wait_where_too_much_waits(self, monkeypatch):
         """While who folds is held up, no more than a bound is let in."""
         monkeypatch.setattr("volnux.telemetry._intake.CROWD", 2_000)
+        monkeypatch.setattr("volnux.telemetry._intake.PATIENCE", 60.0)
         registry = Registry()
         held, go = threading.Event(), threading.Event()
 
@@ -486,6 +487,30 @@ class TestFolding:
 
         assert waiting <= 2_000 + 3 * 501
         assert counts(registry) == (30_000, 30_000, 0)
+
+    def test_threads_wait_for_a_time_only(self, monkeypatch):
+        """They may hold a lock that who folds is waiting for, in a finalizer say."""
+        monkeypatch.setattr("volnux.telemetry._intake.CROWD", 1_000)
+        monkeypatch.setattr("volnux.telemetry._intake.PATIENCE", 0.001)
+        registry = Registry()
+        held, go = threading.Event(), threading.Event()
+
+        def hold(batch):
+            held.set()
+            go.wait()
+
+        registry.subscribe(hold)
+        switch_on(registry)
+        folding = threading.Thread(target=lambda: (work(), registry.fold()))
+        folding.start()
+        held.wait()
+        for _ in range(3_000):
+            work()
+        go.set()
+        folding.join()
+        switch_off(registry)
+
+        assert counts(registry) == (3_001, 3_001, 0)
 
     def test_a_fold_within_a_fold_does_nothing(self, registry):
         """A signal handler or a finalizer may ask a question at any moment."""

@@ -43,9 +43,13 @@ if TYPE_CHECKING:
 #: newer Pythons) at which the garbage collector looks through what is young: a full registry lets as
 #: many go at a fold as came since the last, so recording sets off no collections at all.
 BATCH = 500
-#: Entries that may wait before the threads that add more are held up, until who folds them is done: a
-#: publisher that holds a program up while its queue is full holds up all of its threads.
-CROWD = 100_000
+#: Seconds that a thread makes room for another one that is folding: about as long as a fold takes.
+YIELD = 0.0002
+#: Entries that may wait before the threads that add more are held up, and for how many seconds each
+#: time they add a batch. Whoever folds then gets on with it; and a publisher that holds a program up
+#: while its queue is full holds up all of its threads. For a time only: they may hold what it needs.
+CROWD = 5_000
+PATIENCE = 0.05
 #: Entries that are left to a listener that folds in a thread of its own, before who records does so.
 LEFT = 25_000
 #: Calls inside of each other that a fold may need, listeners included: one that ran out of stack half
@@ -124,8 +128,9 @@ class Intake:
             return
         self.fold_if_free()
         if len(self._pending) > CROWD:
-            with self._lock:
-                pass
+            lock = self._lock
+            if lock.acquire(timeout=PATIENCE):
+                lock.release()
 
     def fold_if_free(self) -> None:
         """Fold, unless another thread is doing so: it never waits."""
@@ -143,9 +148,9 @@ class Intake:
                 lock.release()
         else:
             self._pending.limit += BATCH
-            # Lets the holder go on, if the interpreter was taken from it in the middle: what is added
-            # meanwhile would pile up beyond the processor's cache.
-            sleep(0)
+            # The holder may have been interrupted in the middle, and needs the interpreter: what is
+            # added meanwhile would pile up beyond the processor's cache.
+            sleep(YIELD)
 
     def _fold(self) -> None:
         if self._folding:  # re-entered from a signal handler or a garbage collection
