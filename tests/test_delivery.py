@@ -753,11 +753,11 @@ class TestThread:
         assert delivery.counts().delivered == 1
         assert self.flush(delivery)
 
-    def test_a_half_full_queue_is_delivered_before_its_interval(self, deliver):
+    def test_a_queue_that_fills_is_delivered_before_its_interval(self, deliver):
         """The thread is woken, an hour early if need be."""
         delivered = threading.Event()
         _, registry = deliver(Batches(lambda records: delivered.set()), queue_items=8)
-        for name in "abcd":
+        for name in "abcdef":
             registry.add(EventMetrics(event_name=name, task_id=name))
         assert delivered.wait(60)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from volnux.telemetry._registry import Registry
 
 #: The share of the queue that, once taken, wakes the thread before its interval is over.
-WAKE_SHARE = 0.5
+WAKE_SHARE = 0.75
 #: Seconds without progress that a full queue may hold up the program, where it was asked to.
 BLOCK_SECONDS = 5.0
 
