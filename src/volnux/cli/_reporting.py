@@ -78,10 +78,11 @@ def _write_out(render: Callable[[Report, TextIO], None], report: Report) -> bool
     try:
         render(report, sys.stdout)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has seen enough. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        # Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough
+            return True
         sys.stderr.write(f"volnux report: can't write: {error.strerror}\n")
         return False
     return True
