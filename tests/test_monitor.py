@@ -478,8 +478,9 @@ from volnux.telemetry import MetricsPublisher, monitor_events, traced_event
 
 class Stuck(MetricsPublisher):
     def publish_event_metrics(self, metrics):
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait()
+        while True:  # the first may come just before the main thread waits, and unnoticed
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(2)
 
     def publish_network_metrics(self, metrics):
         pass
