@@ -133,7 +133,7 @@ class Intake:
                 lock.release()
 
     def fold_if_free(self) -> None:
-        """Fold, unless another thread is doing so: it never waits."""
+        """Fold, unless another thread is doing so: it waits no longer than a moment for that one."""
         # Who cannot have the lock spares those that come after him the attempt.
         lock = self._lock  # the same one to the end, also if a listener forks
         if lock.acquire(blocking=False):
