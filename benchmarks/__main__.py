@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import _environments, _page, delivery, imports, memory, overhead, queries, threads
+from benchmarks import (
+    _environments,
+    _page,
+    delivery,
+    imports,
+    memory,
+    network,
+    overhead,
+    queries,
+    threads,
+)
 from benchmarks._machine import describe
 from benchmarks.contenders import CONTENDERS
 
@@ -24,6 +34,7 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "queries": queries.measure,
     "import": imports.measure,
     "delivery-overhead": delivery.measure,
+    "network": network.measure,
 }
 
 

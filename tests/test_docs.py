@@ -17,7 +17,7 @@ import pytest
 import volnux.telemetry
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REQUIREMENT = ROOT / "docs/telemetry.rst"
 SKIP = re.compile(r"<!-- not run: (.+) -->")
 MARK = "\x1e"
@@ -65,7 +65,8 @@ def script_of(blocks: list[Block]) -> str:
 
 def run(program: str, folder: Path, name: str = "page") -> list[str]:
     """What each block of a program prints, run apart with warnings as errors."""
-    script = folder / f"{name}.py"
+    # Not by the page's name, which may be that of a library it imports.
+    script = folder / f"{name}_page.py"
     script.write_text(program, "utf-8")
     command = [sys.executable, "-W", "error", str(script)]
     done = subprocess.run(

@@ -22,6 +22,18 @@ class Contender(NamedTuple):
     """Fraction of the calls it is asked for, so that slow ones do not take all day."""
 
 
+_HTTP = (
+    "aiohttp",
+    "httpx",
+    "opentelemetry-instrumentation-aiohttp-client",
+    "opentelemetry-instrumentation-httpx",
+    "opentelemetry-instrumentation-requests",
+    "opentelemetry-instrumentation-urllib3",
+    "opentelemetry-sdk",
+    "requests",
+    "urllib3",
+)
+
 CONTENDERS = {
     contender.name: contender
     for contender in (
@@ -37,6 +49,9 @@ CONTENDERS = {
         Contender("autometrics", "autometrics", ("autometrics",), "autometrics", 0.1),
         Contender("otel_metric", "OpenTelemetry metric", ("opentelemetry-sdk",), "main", 0.1),
         Contender("otel_span", "OpenTelemetry span", ("opentelemetry-sdk",), "main", 0.05),
+        Contender("http_bare", "bare client", _HTTP, "network"),
+        Contender("http_volnux", "volnux", _HTTP, "network"),
+        Contender("http_otel", "OpenTelemetry", _HTTP, "network"),
         Contender("logfire", "logfire", ("logfire",), "main", 0.02),
     )
 }

@@ -39,7 +39,17 @@ from volnux.telemetry.queries import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from volnux.telemetry._asgi import ASGIMiddleware
     from volnux.telemetry._redaction import Redactor, set_redactor
+    from volnux.telemetry._wsgi import WSGIMiddleware
+    from volnux.telemetry.clients import (
+        instrument,
+        traced_client,
+        traced_socket,
+        uninstrument,
+        untrace,
+    )
+    from volnux.telemetry.propagation import extract, inject
     from volnux.telemetry.publishers import (
         CompositePublisher,
         ConsolePublisher,
@@ -48,6 +58,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ASGIMiddleware",
     "Attempt",
     "Clock",
     "CompositePublisher",
@@ -71,9 +82,11 @@ __all__ = [
     "SystemClock",
     "TelemetryError",
     "TelemetryWarning",
+    "WSGIMiddleware",
     "capture",
     "current_event",
     "current_registry",
+    "extract",
     "get_event_stats",
     "get_failed_events",
     "get_failed_network_ops",
@@ -83,6 +96,8 @@ __all__ = [
     "get_slow_events",
     "get_slow_network_ops",
     "health",
+    "inject",
+    "instrument",
     "monitor_events",
     "network_op",
     "pipeline",
@@ -90,17 +105,30 @@ __all__ = [
     "read_jsonlines",
     "record_retry",
     "set_redactor",
+    "traced_client",
     "traced_event",
+    "traced_socket",
+    "uninstrument",
+    "untrace",
 ]
 
 # What not every program needs is loaded when it is first asked for.
 _LATER = {
+    "ASGIMiddleware": "_asgi",
     "CompositePublisher": "publishers",
     "ConsolePublisher": "publishers",
     "JSONLinesPublisher": "publishers",
     "Redactor": "_redaction",
+    "WSGIMiddleware": "_wsgi",
+    "extract": "propagation",
+    "inject": "propagation",
+    "instrument": "clients",
     "read_jsonlines": "publishers",
     "set_redactor": "_redaction",
+    "traced_client": "clients",
+    "traced_socket": "clients",
+    "uninstrument": "clients",
+    "untrace": "clients",
 }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from volnux.telemetry._guard import note
-from volnux.telemetry._ids import show_id
+from volnux.telemetry._ids import IDS, show_id
 from volnux.telemetry._outcome import note_in, type_name
-from volnux.telemetry._raw import EXTRA, SITE, extra_of, identify
+from volnux.telemetry._raw import EXTRA, MAX_ATTEMPTS, SITE, extra_of, identify
 from volnux.telemetry._records import Status, unshared
 from volnux.telemetry._scope import CURRENT, enclosing_event, still_open
 from volnux.telemetry._sites import redactor
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volnux.telemetry._raw import Raw
-
-#: Retries of one event that are kept singly; the count goes on, the oldest are let go.
-MAX_ATTEMPTS = 100
 
 
 class Event:
@@ -102,23 +99,32 @@ class Event:
         if raw[5] is not None:
             note_in(raw, "retry", "after the end of the event")
             return
-        try:
-            wait = 0 if delay is None else max(0, round(float(delay) * 1e9))
-        except Exception as mishap:  # noqa: BLE001  # whatever was given, it must not hurt
-            wait = 0
-            note_in(raw, "retry", "delay is no number", mishap)
+        wait = nanoseconds(raw, delay)
         extra = extra_of(raw)
         text = None if error is None else redactor().error_text(error)
         kind = None if error is None else type_name(error)
-        retries = extra.retries
-        if retries is None:
-            retries = extra.retries = []
-        retries.append((raw[1].now(), kind, text, wait))
-        extra.retry_count += 1
-        if len(retries) >= MAX_ATTEMPTS:  # the last attempt is still to come
-            stopped, _, _, waited = retries.pop(0)
-            extra.resumed = stopped + waited
+        stopped = raw[1].now()
+        # One lock for all events: retries are rare, and several threads may retry on one event.
+        with IDS.lock:
+            if extra.retries is None:
+                extra.retries = []
+            extra.retries.append((stopped, kind, text, wait))
+            extra.retry_count += 1
+            cut = len(extra.retries) >= MAX_ATTEMPTS  # the last attempt is still to come
+            if cut:
+                ended, _, _, waited = extra.retries.pop(0)
+                extra.resumed = ended + waited
+        if cut:
             raw[1].registries[0].count_error("bounds", "attempts")
+
+
+def nanoseconds(raw: Raw, delay: float | None) -> int:
+    """Return how long is waited before the next attempt; what is no number is noted, and none."""
+    try:
+        return 0 if delay is None else max(0, round(float(delay) * 1e9))
+    except Exception as mishap:  # noqa: BLE001  # whatever was given, it must not hurt
+        note_in(raw, "retry", "delay is no number", mishap)
+        return 0
 
 
 def current_event() -> Event | None:

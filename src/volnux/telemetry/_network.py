@@ -9,6 +9,7 @@ from __future__ import annotations
 from volnux.telemetry._ids import show_id
 from volnux.telemetry._outcome import OVERRUN_OP, fail_op, note_in
 from volnux.telemetry._raw import PLAIN_OP, identify, op_extra_of
+from volnux.telemetry._records import Status
 from volnux.telemetry._seam import get_current
 from volnux.telemetry._sites import KNOWN_OPS, op_site, redactor
 from volnux.telemetry._switch import SWITCH
@@ -187,6 +188,32 @@ def _unrecorded(outer: Raw) -> Raw:
     raw[6], raw[8] = PLAIN_OP, None
     _nest(raw, outer)
     return raw
+
+
+def conclude(
+    op: NetworkOp,
+    attributes: dict[str, Any],
+    error: BaseException | None = None,
+    failure: tuple[str, str] | None = None,
+) -> None:
+    """End an operation that one of our own instruments began; nothing if it has ended.
+
+    Args:
+        op: the operation, entered before.
+        attributes: plain, short and harmless already; what the user has set besides stays.
+        error: what it failed with.
+        failure: the error type and text of what failed without an exception.
+    """
+    raw = op._raw
+    if raw is None or raw[5] is not None:
+        return
+    if attributes:
+        extra = op_extra_of(raw)
+        extra.attributes = {**attributes, **extra.attributes} if extra.attributes else attributes
+    if failure is not None and error is None:
+        extra = op_extra_of(raw)
+        extra.status, (extra.error_type, extra.error) = Status.FAILED, failure
+    op.__exit__(None, error, None)
 
 
 network_op = NetworkOp

@@ -44,6 +44,9 @@ SENT = 9
 RECEIVED = 10
 FIRST = 11
 
+#: Attempts of one event that are kept singly; the count goes on, the oldest are let go.
+MAX_ATTEMPTS = 100
+
 
 def identify(raw: Raw) -> int:
     """Return the identifier of an entry, drawing it if it has none. Safe from any thread."""
@@ -57,21 +60,43 @@ def identify(raw: Raw) -> int:
     return number
 
 
+class Try:
+    """One attempt of a retried call, as who retries has told it; times in nanoseconds."""
+
+    __slots__ = ("begun", "call", "error", "error_type", "number", "status", "stopped", "until")
+
+    def __init__(self, call: int, number: int, begun: int) -> None:
+        self.call = call
+        self.number = number
+        self.begun = begun
+        #: None while it goes on; it then is as its event is.
+        self.stopped: int | None = None
+        self.status: str | None = None
+        self.error: str | None = None
+        self.error_type: str | None = None
+        #: When the wait for the next one is over, or was; None if nothing is waited for.
+        self.until: int | None = None
+
+
 class Extra:
     """What a finished event says beyond "completed": outcome, error, attributes, attempts, stream."""
 
     __slots__ = (
         "active",
         "attributes",
+        "calls",
         "error",
         "error_type",
         "first",
+        "gave_up",
         "items",
         "origin",
         "resumed",
         "retries",
         "retry_count",
         "status",
+        "told",
+        "tries",
     )
     network = False
 
@@ -87,6 +112,12 @@ class Extra:
         self.retry_count = 0
         #: When the first attempt that is still listed began, if earlier ones were let go.
         self.resumed: int | None = None
+        #: Attempts of retried calls in the event, in the order they began; how many calls they belong
+        #: to; how many of `retry_count` are theirs; and whether a call was retried in vain.
+        self.tries: list[Try] | None = None
+        self.calls = 0
+        self.told = 0
+        self.gave_up = False
         #: Streams only: nanoseconds in the producer, items, nanoseconds to the first of them.
         self.active = 0
         self.items: int | None = None

@@ -36,15 +36,18 @@ def _copy_of(value: Any) -> Any:
 
 
 class Attempt(Frozen):
-    """One try of an event that retries.
+    """One try of an event that retries, or of a retried call in it.
 
     Attributes:
-        number: 1 for the first.
-        outcome: "failed" for one that was retried, else the status of its event.
+        number: 1 for the first. An event with several retried calls has the attempts of one after
+            those of the other, and each call's begin with 1 again.
+        outcome: "failed" for one that was retried or whose result was not good enough; else how the
+            attempt ended, or the status of its event.
         error_type: the name of the exception's class, or None.
         error: its text, bounded and redacted, or None.
         duration: seconds of work in this attempt.
-        backoff: seconds waited after it before the next one; 0.0 for the last.
+        backoff: seconds waited after it before the next one; 0.0 for the last, unless the wait was
+            broken off.
     """
 
     __slots__ = ()
@@ -92,7 +95,7 @@ class EventMetrics(Frozen):
         error: the text of the exception, bounded and redacted; only where the error arose.
         error_type: the name of the exception's class, also on the events it passed through.
         error_origin: the `task_id` of the event where the error arose, if that is another one.
-        retry_count: attempts after the first.
+        retry_count: attempts after the first, of each retried call in it.
         attempts: every `Attempt`, at least one; the latest 100 of an event with more.
         attributes: what the program said about it; plain data, bounded and redacted.
         active_time: for generators, seconds spent in the producer; else None.

@@ -12,6 +12,7 @@ from volnux.telemetry._raw import (
     FIRST,
     ID,
     LATE,
+    MAX_ATTEMPTS,
     PARENT,
     PLAIN_OP,
     RECEIVED,
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from volnux.telemetry._raw import (
-        Extra,
-        Raw,
-    )
+    from volnux.telemetry._raw import Extra, Raw, Try
 
 #: What a plain entry is taken to weigh in a queue, in bytes: measured, list and numbers together.
 PLAIN_WEIGHT = 400
@@ -79,8 +77,8 @@ def weight_of(raw: Raw) -> int:
     weight = 2 * PLAIN_WEIGHT + len(extra.error or "")
     if extra.attributes:
         weight += weigh(extra.attributes)
-    if not extra.network and extra.retries:
-        weight += 200 * len(extra.retries)
+    if not extra.network:
+        weight += 200 * (len(extra.retries or ()) + len(extra.tries or ()))
     return weight
 
 
@@ -214,16 +212,38 @@ def _attempt(number: int, outcome: tuple[Any, ...], work: int, backoff: int) -> 
     )
 
 
-def _attempts(
-    raw: Raw, outcome: tuple[str, str | None, str | None], now: int | None
-) -> tuple[Attempt, ...]:
+def _attempts(raw: Raw, outcome: tuple[Any, ...], now: int | None) -> tuple[Attempt, ...]:
+    extra: Extra | None = raw[EXTRA]
+    end: int = raw[END] if now is None else now
+    if extra is None or not extra.tries:
+        return _own_attempts(raw, outcome, end)
+    # Calls that ran at once are told apart by their order: each with all of its attempts.
+    told = sorted(extra.tries, key=_call_of)
+    attempts = tuple(_told_attempt(one, outcome, end) for one in told)
+    if not extra.retries:
+        return attempts
+    return (*_own_attempts(raw, outcome, end), *attempts)[-MAX_ATTEMPTS:]
+
+
+def _call_of(one: Try) -> int:
+    return one.call
+
+
+def _told_attempt(one: Try, outcome: tuple[Any, ...], end: int) -> Attempt:
+    stopped = end if one.stopped is None else one.stopped
+    waited = 0 if one.until is None else min(one.until, end) - stopped
+    if one.status is not None:
+        outcome = (one.status, one.error_type, one.error)
+    return _attempt(one.number, outcome, stopped - one.begun, waited)
+
+
+def _own_attempts(raw: Raw, outcome: tuple[Any, ...], end: int) -> tuple[Attempt, ...]:
     extra: Extra | None = raw[EXTRA]
     begun: int = raw[START]
-    end: int = raw[END] if now is None else now
     attempts: list[Attempt] = []
     number = 1
     if extra is not None and extra.retries:
-        number += extra.retry_count - len(extra.retries)
+        number += extra.retry_count - extra.told - len(extra.retries)
         begun = begun if extra.resumed is None else extra.resumed
         retries = tuple(extra.retries)
         stops = (*(retry[0] for retry in retries[1:]), end)

@@ -20,6 +20,7 @@ COUNTERS = (
     "failed",
     "cancelled",
     "retries",
+    "attempts",
     "retried",
     "recovered",
     "exhausted",
@@ -38,6 +39,7 @@ class Totals:
         self.failed = 0
         self.cancelled = 0
         self.retries = 0
+        self.attempts = 0
         self.retried = 0
         self.recovered = 0
         self.exhausted = 0
@@ -56,21 +58,33 @@ class Totals:
         self.bytes_sent += sent
         self.bytes_received += received
 
-    def count_retries(self, retries: int, status: str) -> None:
-        """Count the attempts after the first of one event, and what came of them."""
+    def count_retries(
+        self, retries: int, status: str, calls: int = 1, *, gave_up: bool = False
+    ) -> None:
+        """Count the attempts of one event that retried, and what came of them.
+
+        Args:
+            retries: attempts after the first, of all retried calls in it.
+            status: how the event ended.
+            calls: how many calls had a first attempt.
+            gave_up: whether one of them was retried in vain, even if the event got over it.
+        """
         if not retries:
             return
         self.retries += retries
+        self.attempts += retries + calls
         self.retried += 1
-        if status == Status.COMPLETED:
-            self.recovered += 1
-        elif status == Status.FAILED:
+        if status == Status.FAILED or (gave_up and status == Status.COMPLETED):
             self.exhausted += 1
+        elif status == Status.COMPLETED:
+            self.recovered += 1
 
     def count_event(self, extra: Extra) -> None:
         """Count what a finished event says beyond its duration."""
         self.count_outcome(extra.status)
-        self.count_retries(extra.retry_count, extra.status)
+        # Retries told by hand are one call more: that of the event itself.
+        calls = extra.calls + 1 if extra.retries or not extra.calls else extra.calls
+        self.count_retries(extra.retry_count, extra.status, calls, gave_up=extra.gave_up)
 
     def merge(self, other: Totals) -> None:
         """Add everything that others have counted."""
@@ -87,6 +101,8 @@ class Totals:
         """Return the totals whose `export` gave this state."""
         restored = cls()
         restored.durations = Distribution.restore(state)
+        # An older volnux did not count attempts: there, an event was one call.
+        state = {"attempts": state["retries"] + state["retried"], **state}
         for name in COUNTERS:
             setattr(restored, name, int(state[name]))
         return restored
@@ -133,7 +149,7 @@ class EventStats(_Stats):
     Attributes:
         count: finished events, whatever came of them.
         failed, cancelled: how many of them were.
-        retries: attempts after the first, summed.
+        retries: attempts after the first of each retried call, summed.
         min, max, mean, total: seconds.
         p50, p90, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
     """
@@ -209,12 +225,13 @@ class RetryStats(_Stats):
     """What retrying came to, over all finished events.
 
     Attributes:
-        total_retries: attempts after the first, summed.
+        total_retries: attempts after the first of each retried call, summed.
         total_attempts: all attempts of the events that retried, the first ones included; events
             that succeeded at once are not among them.
         retried_events: events with at least one retry.
-        recovered: those of them that completed in the end.
-        exhausted: those of them that failed all the same. The rest were cancelled.
+        recovered: those of them that completed, no call in them having been retried in vain.
+        exhausted: those of them that failed all the same, and those that completed although a call
+            in them gave up. The rest were cancelled.
         by_event: event name -> the same five numbers, for names that retried.
     """
 
@@ -243,7 +260,7 @@ def retry_stats(events: Mapping[str, Totals]) -> RetryStats:
     by_event = {
         name: {
             "total_retries": totals.retries,
-            "total_attempts": totals.retries + totals.retried,
+            "total_attempts": totals.attempts,
             "retried_events": totals.retried,
             "recovered": totals.recovered,
             "exhausted": totals.exhausted,

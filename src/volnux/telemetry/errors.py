@@ -22,15 +22,16 @@ class MissingDependencyError(TelemetryError, ImportError):
 
     Attributes:
         module: the package that could not be imported.
-        extra: the extra of volnux that installs it.
+        extra: the extra of volnux that installs it; None for what is installed by its own name.
     """
 
-    def __init__(self, module: str, extra: str) -> None:
+    def __init__(self, module: str, extra: str | None = None) -> None:
         self.module = module
         self.extra = extra
-        super().__init__(f'{module} is not installed: run pip install "volnux[{extra}]"')
+        what = module if extra is None else f'"volnux[{extra}]"'
+        super().__init__(f"{module} is not installed: run pip install {what}")
 
-    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str | None]]:
         return type(self), (self.module, self.extra)
 
 

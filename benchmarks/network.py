@@ -1,0 +1,71 @@
+"""What recording a client's exchanges adds to a request, beside OpenTelemetry's instrumentation."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from benchmarks import _rounds
+from benchmarks._http_server import SIZE, Server
+from benchmarks._result import Measured, Result, not_installed, number
+from benchmarks.contenders import CONTENDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CALLS = 5_000
+OURS = ("http_bare", "http_volnux")
+PEERS = ("http_otel",)
+#: The cases of `contenders._http`, and whether OpenTelemetry has an instrumentation.
+CASES = ("http.client", "urllib3", "requests", "httpx", "httpx_async", "aiohttp")
+#: Percent of the bare call that may be added, and of what OpenTelemetry adds.
+ADDED, OF_PEER = 5.0, 25.0
+
+
+def measure(
+    *,
+    calls: int = CALLS,
+    rounds: int = _rounds.ROUNDS,
+    pythons: Mapping[str, str] | None = None,
+    peers: tuple[str, ...] = PEERS,
+) -> Result:
+    """Fetch 1 KiB over a kept connection, by each client: bare, recorded, and by the peer."""
+    rows = {case: f"elapsed:{case}" for case in CASES}
+    names = (*OURS, *(name for name in peers if name in PEERS))
+    with Server() as url:
+        os.environ["BENCHMARKS_URL"] = url
+        try:
+            figures = _rounds.interleaved(names, rows, calls=calls, rounds=rounds, pythons=pythons)
+        finally:
+            del os.environ["BENCHMARKS_URL"]
+    figures.require(OURS)
+    return Result(
+        "network",
+        "Network",
+        f"A GET of {SIZE:,} bytes over a connection that is kept, from a server in another process; microseconds on "
+        f"the wall clock, least of {rounds} interleaved rounds. Folding and flushing is inside, sending is not.",
+        [row for case in CASES for row in _measured(figures, case)],
+        ["client", *(CONTENDERS[name].title for name in names)],
+        [[case, *(_cell(figures, name, case) for name in names)] for case in CASES],
+        not_installed(figures.missing),
+        figures.versions,
+    )
+
+
+def _measured(figures: _rounds.Figures, case: str) -> list[Measured]:
+    bare = figures["http_bare"][case]
+    added = figures["http_volnux"][case] - bare
+    note = f"{added / 1000:.1f} us on {bare / 1000:.1f}"
+    rows = [Measured(f"{case}: added to a GET", 100 * added / bare, "%", ADDED, note=note)]
+    peer = figures.get("http_otel", {}).get(case)
+    if peer is not None:
+        theirs = peer - bare
+        note = f"{added / 1000:.1f} us against {theirs / 1000:.1f}"
+        what = f"{case}: of what OpenTelemetry adds"
+        rows.append(Measured(what, 100 * added / theirs, "%", OF_PEER, note=note))
+    return rows
+
+
+def _cell(figures: _rounds.Figures, name: str, case: str) -> str:
+    cost = figures.get(name, {}).get(case)
+    return "-" if cost is None else f"{number(cost / 1000)} us"

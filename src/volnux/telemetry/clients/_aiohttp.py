@@ -1,0 +1,307 @@
+"""aiohttp: sessions.
+
+What is wrapped is called once for each exchange: the connector's `connect`, where it begins, the request's
+`send`, where it meets its connection, and the response's `start`, where its headers have come. A redirect,
+a retry of aiohttp's own and what a middleware sends are exchanges like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import wraps
+from time import perf_counter
+from weakref import ref
+
+import aiohttp
+from aiohttp import client_proto, client_reqrep, connector, http_writer, streams
+from aiohttp.http import WebSocketWriter
+
+from volnux.telemetry._switch import SWITCH
+from volnux.telemetry.clients import _aiohttp_body as body
+from volnux.telemetry.clients import _aiohttp_line as line
+from volnux.telemetry.clients._aiohttp_body import Hop
+from volnux.telemetry.clients._gate import mishap
+from volnux.telemetry.clients._patching import Tap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from volnux.telemetry.clients._gate import Settings
+    from volnux.telemetry.clients._patching import Patches
+
+#: What we keep in a session: its settings; in a request before it is sent, and in a connection before the
+#: headers have come: their exchange; in a protocol that is new: when it was connected, and ready.
+SETTINGS, HOP, NEW = "_volnux_settings", "_volnux_hop", "_volnux_new"
+TRACEPARENT = "traceparent"
+#: The settings while all sessions of the process are traced.
+_everywhere: list[Settings] = []
+#: Sessions that are traced by themselves.
+_sessions: dict[int, Callable[[], Any]] = {}
+
+
+def _begin(request: Any) -> Hop | None:
+    """Begin the exchange of a request; None if it is not recorded, or if that goes wrong."""
+    session = getattr(request, "_session", None)
+    if session is None or not SWITCH.on:  # a request to a proxy has none
+        return None
+    settings: Settings | None = session.__dict__.get(SETTINGS)
+    if settings is None:
+        if not _everywhere:
+            return None
+        settings = _everywhere[0]
+    try:
+        url = request.url
+        target = "" if settings.route is None else url.raw_path
+        hop = Hop(request.method, url.raw_host or "", url.port, target, settings)
+    except Exception as error:  # noqa: BLE001  # the request goes unrecorded
+        mishap("exchange", error)
+        return None
+    body.UNDER_WAY.add(hop)
+    if settings.propagate_trace:
+        _take_along(request, hop)
+    request._volnux_hop = hop
+    return hop
+
+
+def _take_along(request: Any, hop: Hop) -> None:
+    """Have the request carry our `traceparent`, unless it has one of the program's."""
+    from volnux.telemetry.clients._trace import traceparent
+
+    try:
+        kept = vars(request)
+        if request.headers.get(TRACEPARENT) not in (None, kept.get(TRACEPARENT)):
+            return
+        value = traceparent(hop)
+        if value is not None:
+            # Remembered, for a middleware may send the same request again.
+            request.headers[TRACEPARENT] = kept[TRACEPARENT] = value
+    except Exception as error:  # noqa: BLE001  # the request goes without it
+        hop.note_error(TRACEPARENT, error)
+
+
+def _meet(hop: Hop, connection: Any, new: list[float] | None) -> None:
+    """Have what crosses a connection count for an exchange."""
+    connection._volnux_hop = hop
+    found = connection.protocol.__dict__.get(line.LINE)
+    if found is None:
+        found = line.line_of(connection.protocol)
+    hop.line = found
+    found.exchange = hop
+    hop.connected(found.sock, reused=new is None, is_tls=found.is_tls)
+    if new is not None and hop.connecting:
+        hop.note("connect_seconds", new[0] - hop.connecting)
+        if found.is_tls:
+            hop.note("tls_seconds", new[1] - new[0])
+
+
+# --- the taps ---------------------------------------------------------------------------------------
+
+
+def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def connect(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+        hop = _begin(req)
+        coroutine = original(self, req, *args, **kwargs)
+        return coroutine if hop is None else _connected(hop, req, coroutine)
+
+    return connect
+
+
+async def _connected(hop: Hop, request: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return await coroutine
+    except BaseException as error:
+        vars(request).pop(HOP, None)
+        hop.end(_seen_from_outside(request, error))
+        raise
+
+
+def _seen_from_outside(request: Any, error: BaseException) -> BaseException:
+    """Return what the program sees of an error: a cancellation by aiohttp's own timer is a timeout."""
+    if isinstance(error, asyncio.CancelledError):
+        try:
+            request._timer.assert_timeout()
+        except asyncio.TimeoutError as timeout:
+            return timeout
+        except AttributeError:
+            pass
+    return error
+
+
+def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def send(self: Any, conn: Any, *args: Any, **kwargs: Any) -> Any:
+        # Asked in any case: what anybody has used is not new any more.
+        new = conn.protocol.__dict__.pop(NEW, None)
+        hop = self.__dict__.pop(HOP, None) or _begin(self)
+        if hop is not None:
+            try:
+                _meet(hop, conn, new)
+            except Exception as error:  # noqa: BLE001  # the exchange goes uncounted
+                hop.note_error("connection", error)
+        return original(self, conn, *args, **kwargs)
+
+    return send
+
+
+def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def start(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        hop = getattr(connection, HOP, None)
+        coroutine = original(self, connection, *args, **kwargs)
+        return coroutine if hop is None else _started(hop, self, connection, coroutine)
+
+    return start
+
+
+async def _started(
+    hop: Hop, response: Any, connection: Any, coroutine: Coroutine[Any, Any, Any]
+) -> Any:
+    try:
+        result = await coroutine
+    except BaseException as error:
+        hop.end(error)
+        raise
+    connection._volnux_hop = None
+    try:
+        hop.answered(response)
+    except Exception as error:  # noqa: BLE001  # its end is all that is left to be recorded
+        hop.note_error("response", error)
+        hop.end()
+    return result
+
+
+def _closing(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def close(self: Any, *args: Any, **kwargs: Any) -> None:
+        hop = vars(self).pop(HOP, None)
+        if hop is not None:  # there was no response: what made aiohttp close it is being handled
+            hop.end(sys.exc_info()[1])
+        original(self, *args, **kwargs)
+
+    return close
+
+
+def _making(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        original(self, *args, **kwargs)
+        # Made when there is a connection, and told of it when it is ready: TLS is in between.
+        vars(self)[NEW] = [perf_counter(), 0.0]
+
+    return __init__
+
+
+def _made(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def connection_made(self: Any, *args: Any, **kwargs: Any) -> None:
+        new = vars(self).get(NEW)
+        if new is not None:
+            new[1] = perf_counter()
+        original(self, *args, **kwargs)
+
+    return connection_made
+
+
+def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def _create_direct_connection(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+        hop = vars(req).get(HOP)
+        if hop is not None:
+            hop.resolving = perf_counter()
+        return original(self, req, *args, **kwargs)
+
+    return _create_direct_connection
+
+
+def _resolved(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def _wrap_create_connection(self: Any, *args: Any, req: Any, **kwargs: Any) -> Any:
+        hop = vars(req).get(HOP)
+        if hop is not None:
+            first, hop.connecting = not hop.connecting, perf_counter()
+            if first and hop.resolving and not aiohttp.helpers.is_ip_address(req.host):
+                hop.note("dns_seconds", hop.connecting - hop.resolving)
+        return original(self, *args, req=req, **kwargs)
+
+    return _wrap_create_connection
+
+
+def _install(patches: Patches) -> None:
+    patches.wrap(connector.BaseConnector, "connect", _connecting)
+    patches.wrap(connector.TCPConnector, "_create_direct_connection", _resolving)
+    patches.wrap(connector.TCPConnector, "_wrap_create_connection", _resolved)
+    patches.wrap(connector.Connection, "close", _closing)
+    patches.wrap(client_proto.ResponseHandler, "__init__", _making)
+    patches.wrap(client_proto.ResponseHandler, "connection_made", _made)
+    patches.wrap(client_reqrep.ClientRequest, "send", _sending)
+    patches.wrap(client_reqrep.ClientResponse, "start", _starting)
+    patches.wrap(http_writer.StreamWriter, "_write", line.writing)
+    patches.wrap(http_writer.StreamWriter, "_writelines", line.writing_lines)
+    patches.wrap(WebSocketWriter, "__init__", line.opening_websocket)
+    patches.wrap(streams.StreamReader, "_read_nowait_chunk", body.taking)
+    patches.wrap(streams.StreamReader, "_wait", body.waiting)
+    patches.wrap(streams.StreamReader, "set_exception", body.breaking)
+
+
+def _uninstall() -> None:
+    for each in list(line.LINES):
+        each.detach()
+
+
+TAP = Tap(_install, _uninstall)
+
+
+# --- what every instrument has ----------------------------------------------------------------------
+
+
+def _drop(user: object) -> None:
+    """Let go of the taps; they stand until what is under way has ended."""
+    if body.UNDER_WAY:
+        TAP.use(_last)
+        if _last not in body.ON_QUIET:
+            body.ON_QUIET.append(_last)
+    TAP.drop(user)
+
+
+def _last() -> None:
+    TAP.drop(_last)
+
+
+def instrument(settings: Settings) -> None:
+    """Record the exchanges of all sessions of the process."""
+    _everywhere[:] = [settings]
+    TAP.use("all")
+
+
+def uninstrument() -> None:
+    """Take it back."""
+    _everywhere.clear()
+    _drop("all")
+
+
+def is_client(client: object) -> bool:
+    """Return whether it is a session."""
+    return isinstance(client, aiohttp.ClientSession)
+
+
+def trace(client: Any, settings: Settings) -> None:
+    """Record the exchanges of one session."""
+    key = id(client)
+    vars(client)[SETTINGS] = settings
+    _sessions[key] = ref(client, lambda _: _forget(key))
+    TAP.use(key)
+
+
+def untrace(client: Any) -> None:
+    """Take it back."""
+    if vars(client).pop(SETTINGS, None) is not None:
+        _forget(id(client))
+
+
+def _forget(key: int) -> None:
+    _sessions.pop(key, None)
+    _drop(key)

@@ -1,0 +1,235 @@
+"""A connection of aiohttp that counts: what stands between its transport and its protocol.
+
+What comes in goes past here on its way to aiohttp's protocol. What goes out is told by whoever writes it,
+and counts when it has left the transport's buffer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import wraps
+from weakref import WeakSet
+
+from volnux.telemetry.clients._kernel import taken_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from volnux.telemetry.clients._exchange import Exchange
+
+#: What we keep in a protocol of aiohttp: its line.
+LINE = "_volnux_line"
+#: All there are.
+LINES: WeakSet[Line] = WeakSet()
+
+
+class Line(asyncio.Protocol):
+    """The protocol of a connection, in front of aiohttp's own, which it passes everything on to."""
+
+    __slots__ = (
+        "__weakref__",
+        "_gone",
+        "_handler",
+        "_left",
+        "_mark",
+        "_queue",
+        "_queued",
+        "_transport",
+        "exchange",
+        "is_tls",
+        "sock",
+    )
+
+    def __init__(self, handler: Any, transport: Any) -> None:
+        self._handler = handler
+        self._transport = transport
+        self._left: Callable[[], int] = transport.get_write_buffer_size
+        self.sock = transport.get_extra_info("socket")
+        self.is_tls = transport.get_extra_info("ssl_object") is not None
+        self.exchange: Exchange | None = None
+        # What was written and has not left, how many bytes that is, how many have left since it began,
+        # and what the kernel had been given then.
+        self._queue: deque[Any] = deque()
+        self._queued = self._gone = 0
+        self._mark: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+    def detach(self) -> None:
+        """Leave the connection to aiohttp's own protocol."""
+        vars(self._handler).pop(LINE, None)
+        if self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._handler)
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            if self._queue:
+                self.flush()
+            exchange.received(len(data), data)
+        self._handler.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        exchange = self.exchange
+        if exchange is not None and not exchange.is_ended:
+            exchange.about_to_close(self.sock)
+            if not exchange.response.is_free:
+                exchange.closed_by_peer()
+        found: bool | None = self._handler.eof_received()
+        return found
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            self.flush()
+            if exc is not None and not exchange.response.is_complete:
+                exchange.trouble(exc)
+        self._handler.connection_lost(exc)
+        if exchange is not None:
+            exchange.closed()
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flush()
+        self._handler.resume_writing()
+
+    def written(self, data: Any) -> None:
+        """Count bytes of the request that have been given to the transport."""
+        exchange = self.exchange
+        if exchange is None or self._transport.is_closing():  # which it was not before: it has failed
+            return
+        if self._queue or self._left():
+            self._put((data,))
+        else:
+            exchange.sent(len(data), data)
+
+    def written_all(self, chunks: Iterable[Any]) -> None:
+        """Count several pieces that have been given to the transport at once."""
+        if self.exchange is not None and not self._transport.is_closing() and self._left():
+            self._put(chunks)
+        else:
+            for chunk in chunks:
+                self.written(chunk)
+
+    def _put(self, chunks: Iterable[Any]) -> None:
+        for data in chunks:
+            self._queue.append(data)
+            self._queued += len(data)
+        self.flush()
+        if self._queue and self._mark is None and not self.is_tls:
+            self._mark = taken_bytes(self.sock)
+            self._gone = 0
+
+    def flush(self) -> None:
+        """Count what has left the transport's buffer by now."""
+        if not self._queue:
+            return
+        if not self._transport.is_closing():
+            self._take(self._queued - self._left())
+            return
+        # A transport that fails forgets what it had not sent; the kernel knows what it was given.
+        now = None if self._mark is None else taken_bytes(self.sock)
+        if now is not None and self._mark is not None:
+            self._take(now - self._mark - self._gone)
+
+    def _take(self, count: int) -> None:
+        exchange = self.exchange
+        while count > 0 and self._queue and exchange is not None:
+            data = self._queue[0]
+            step = min(count, len(data))
+            exchange.sent(step, data)
+            count -= step
+            self._queued -= step
+            self._gone += step
+            if step == len(data):
+                self._queue.popleft()
+            else:
+                self._queue[0] = memoryview(data)[step:]
+        if not self._queue:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._queue.clear()
+        self._queued = self._gone = 0
+        self._mark = None
+
+
+def line_of(handler: Any) -> Line:
+    """Return the line in front of a connected protocol, put there if need be."""
+    line: Line | None = vars(handler).get(LINE)
+    if line is None:
+        transport = handler.transport
+        line = Line(handler, transport)
+        transport.set_protocol(line)
+        vars(handler)[LINE] = line
+        LINES.add(line)
+    return line
+
+
+class _Outgoing:
+    """What a websocket writes to: its transport, with an account."""
+
+    __slots__ = ("_line", "_transport")
+
+    def __init__(self, transport: Any, line: Line) -> None:
+        self._transport = transport
+        self._line = line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: Any) -> None:
+        self._transport.write(data)
+        self._line.written(data)
+
+
+# --- the taps ---------------------------------------------------------------------------------------
+
+
+def writing(original: Callable[..., None]) -> Callable[..., None]:
+    """Wrap what writes to a connection."""
+
+    @wraps(original)
+    def _write(self: Any, chunk: Any) -> None:
+        original(self, chunk)
+        line: Line | None = getattr(self._protocol, LINE, None)
+        if line is not None:
+            line.written(chunk)
+
+    return _write
+
+
+def writing_lines(original: Callable[..., None]) -> Callable[..., None]:
+    """Wrap what writes several pieces at once."""
+
+    @wraps(original)
+    def _writelines(self: Any, chunks: Iterable[Any]) -> None:
+        original(self, chunks)
+        line: Line | None = getattr(self._protocol, LINE, None)
+        if line is not None:
+            line.written_all(chunks)
+
+    return _writelines
+
+
+def opening_websocket(original: Callable[..., None]) -> Callable[..., None]:
+    """Wrap what makes the writer of a websocket, which writes to the transport by itself."""
+
+    @wraps(original)
+    def __init__(self: Any, protocol: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        original(self, protocol, *args, **kwargs)
+        line: Line | None = getattr(protocol, LINE, None)
+        if line is not None:
+            self.transport = _Outgoing(self.transport, line)
+
+    return __init__

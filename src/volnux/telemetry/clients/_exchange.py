@@ -1,0 +1,326 @@
+"""One request and its response, as a network operation from the request to the end of the body.
+
+It costs little on its way. A short request and a short response each come in one piece: only that piece is
+kept, and how many bytes there were, and what the record says of them is found out when somebody looks. What
+is longer, or framed in chunks, is followed as it comes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from volnux.telemetry._network import NetworkOp
+from volnux.telemetry._outcome import note_in
+from volnux.telemetry._raw import PLAIN_OP
+from volnux.telemetry._records import Status
+from volnux.telemetry.clients._framing import Framing
+from volnux.telemetry.clients._gate import mishap
+from volnux.telemetry.clients._kernel import wire_bytes
+from volnux.telemetry.clients._roots import root_of
+from volnux.telemetry.clients._told import LateExtra, described
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from volnux.telemetry.clients._framing import Data
+    from volnux.telemetry.clients._gate import Settings
+
+#: Status codes from which a response is a failure of its operation, as the semantic conventions for
+#: HTTP client spans have it.
+FAILED_FROM = 400
+#: Bytes of a head and a body that may be kept until the exchange ends, and of what stays after that.
+_SHORT = 1 << 16
+_SHORT_HEAD = 1 << 11
+_HEAD_END = b"\r\n\r\n"
+
+
+class Exchange:
+    """A request and its response. It has exactly one end, whoever comes first to say so.
+
+    What crosses the socket is given to `sent` and `received`. The end comes from the library: when the
+    body has been read, closed or let go. An exchange belongs to one connection at a time; only its end
+    may come from any thread.
+
+    Attributes:
+        method: of the request, in upper case.
+        op: the operation, which is under the event that was current at the beginning.
+        status: the status code, where the library has told it.
+        decoded: bytes of the body after decoding, as far as the program has taken them; None if unknown.
+        source: where the numbers of bytes come from: "counted", "tcp_info" or "declared".
+        is_sending: whether its request is on its way, and not only its connection.
+        is_held: while set, that a file or a socket is closed does not end it: who set it does.
+        is_read: whether the body has been read to its end, where it ends only when it has been decoded.
+        on_file_closed: asked when the response's file is closed, whether the end is still to come.
+    """
+
+    # What is seldom set stands in the class, and is set in the object when it is.
+    status: int | None = None
+    decoded: int | None = None
+    source = "counted"
+    is_sending = is_held = is_read = _ended = _is_cut = False
+    on_file_closed: Callable[[Exchange], bool] | None = None
+    _request: Framing | None = None
+    _response: Framing | None = None
+    #: The pieces that came and have not been followed.
+    _out: bytes | None = None
+    _in: bytes | None = None
+    _reused: bool | None = None
+    _notes: dict[str, Any] | None = None
+    _wire: tuple[Any, int, int] | None = None
+    _trouble: BaseException | None = None
+
+    def __init__(
+        self, method: str, host: str, port: int | None, target: str, settings: Settings
+    ) -> None:
+        """Begin it, under the current event.
+
+        Args:
+            method: of the request, in upper case.
+            host: the server that the request is for.
+            port: its port.
+            target: path and query, of which nothing but the template of the path is ever kept.
+            settings: those of the client.
+        """
+        self.method = method
+        operation = method
+        if settings.route is not None:
+            template = self._template(settings, target)
+            if template is not None:
+                operation = f"{method} {template}"
+                self.note("url.template", template)
+        self.op = op = NetworkOp(host, port, operation)
+        op.__enter__()
+        self._raw = op._raw
+
+    def _template(self, settings: Settings, target: str) -> str | None:
+        path = target.partition("?")[0].partition("#")[0]
+        try:
+            template = settings.route(path) if settings.route is not None else None
+        except Exception as error:  # noqa: BLE001  # a route of the user's must not hurt the request
+            mishap("route", error)
+            return None
+        return template if template is None else str(template)
+
+    # --- on its way -----------------------------------------------------------------------------
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has ended: nothing is counted any more."""
+        return self._ended
+
+    @property
+    def request(self) -> Framing:
+        """The request as far as it is known."""
+        found = self._request
+        if found is None:
+            found = self._request = Framing(self.method, is_response=False)
+            if self._out is not None:
+                found.feed(self._out, len(self._out))
+                self._out = None
+        return found
+
+    @request.setter
+    def request(self, message: Framing) -> None:
+        self._request = message
+
+    @property
+    def response(self) -> Framing:
+        """The response as far as it is known."""
+        found = self._response
+        if found is None:
+            found = self._response = Framing(self.method, is_response=True)
+            if self._in is not None:
+                found.feed(self._in, len(self._in))
+                self._in = None
+        return found
+
+    @response.setter
+    def response(self, message: Framing) -> None:
+        self._response = message
+
+    @property
+    def may_be_without_body(self) -> bool:
+        """Whether a look at the response may show that nothing is left to be read."""
+        return self._in is None or self._in.endswith(_HEAD_END)
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether something has gone wrong with its connection."""
+        return self._is_cut or self._trouble is not None
+
+    @property
+    def may_be_encoded(self) -> bool:
+        """Whether a look at the response may show that its body is encoded."""
+        return self._in is None or b"ncoding" in self._in or b"NCODING" in self._in
+
+    def note(self, key: str, value: Any) -> None:
+        """Say something of ours about it: a number, a truth value or a word that holds no secret."""
+        if self._notes is None:
+            self._notes = {key: value}
+        else:
+            self._notes[key] = value
+
+    def note_error(self, reason: str, error: BaseException | None = None) -> None:
+        """Count something that went wrong in the instrument, never in the program."""
+        if self._raw is not None:
+            note_in(self._raw, "client", reason, error)
+
+    def connected(self, sock: Any, *, reused: bool, is_tls: bool) -> None:
+        """Say which connection carries it, as soon as that is known."""
+        self._reused = reused
+        if is_tls:
+            # A new connection's handshake is part of the exchange that it was made for.
+            before = wire_bytes(sock) if reused else (0, 0)
+            if before is not None:
+                self._wire = (sock, *before)
+
+    def sent(self, count: int, data: Data) -> None:
+        """Count bytes of the request: the first `count` of the data have crossed the socket."""
+        raw = self._raw
+        if self._ended or raw is None:
+            return
+        raw[9] += count
+        if self._request is None and self._out is None and type(data) is bytes:
+            if count == len(data) < _SHORT_HEAD:
+                self._out = data
+                return
+        try:
+            self.request.feed(data, count)
+        except Exception as error:  # noqa: BLE001  # what follows the bytes must not stop them
+            self.note_error("framing", error)
+
+    def received(self, count: int, data: Data) -> None:
+        """Count bytes of the response: the first `count` of the data have crossed the socket."""
+        raw = self._raw
+        if self._ended or raw is None:
+            return
+        if raw[11] is None:
+            raw[11] = raw[1].now()
+        raw[10] += count
+        if self._response is None and self._in is None and type(data) is bytes:
+            if count == len(data) <= _SHORT:
+                self._in = data
+                return
+        try:
+            self.response.feed(data, count)
+        except Exception as error:  # noqa: BLE001  # as above
+            self.note_error("framing", error)
+
+    def closed_by_peer(self) -> None:
+        """Say that the other side has closed: a body without a length ends there."""
+        self.response.close()
+        self._is_cut = not self.response.is_complete
+
+    def parted(self) -> None:
+        """Ask the kernel for the last time: the connection may carry another exchange from now on."""
+        if self._wire is not None and not self._ended:
+            self._note_wire(*self._wire)
+            self._wire = None
+
+    def about_to_close(self, sock: Any) -> None:
+        """Ask the kernel once more, while the connection can still be asked."""
+        if self._wire is not None and not self._ended:
+            self._note_wire(sock, *self._wire[1:])
+
+    def file_closed(self) -> None:
+        """End it: whoever read the response from its own file has let go of it."""
+        if not self.is_held and (self.on_file_closed is None or not self.on_file_closed(self)):
+            self.end()
+
+    def closed(self) -> None:
+        """End it with its connection."""
+        if not self.is_held and not self.is_read:
+            # Before any answer that is no way to end: what made the library do it is being handled.
+            has_answer = self._in is not None or self.response.is_begun
+            self.end(None if has_answer else self._trouble or sys.exc_info()[1])
+
+    def add_decoded(self, count: int) -> None:
+        """Count bytes of the body after decoding."""
+        if not self._ended:
+            self.decoded = (self.decoded or 0) + count
+
+    def trouble(self, error: BaseException) -> None:
+        """Remember what failed, where the library may yet go on; its end tells whether it did."""
+        if self._trouble is None:
+            self._trouble = error
+
+    # --- its end --------------------------------------------------------------------------------
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it; nothing happens if it has ended.
+
+        Args:
+            error: what the library raised; what lies at its root is recorded, so that one fault has
+                one name whichever library met it.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        raw = self._raw
+        if raw is None or raw[5] is not None:
+            return
+        if self._wire is not None:
+            self._note_wire(*self._wire)
+            self._wire = None
+        before = raw[6]
+        raw[6] = extra = LateExtra()
+        extra._own = None if before is PLAIN_OP else before.attributes
+        found = self._trouble if error is None else error
+        try:
+            if found is not None:
+                found = root_of(found)
+            else:
+                self._fail_without_error(extra)
+            self._tell(extra, raw[9])
+        except Exception as mistake:  # noqa: BLE001  # the record says less
+            self.note_error("record", mistake)
+        self.op.__exit__(None, found, None)
+
+    def _fail_without_error(self, extra: LateExtra) -> None:
+        if self._is_cut:
+            extra.status = Status.FAILED
+            extra.error_type, extra.error = "IncompleteRead", self._where_it_was_cut()
+            return
+        status = self.status
+        if status is None and (self._in is not None or self._response is not None):
+            status = self.response.status
+        if status is not None and status >= FAILED_FROM:
+            extra.status = Status.FAILED
+            extra.error_type, extra.error = str(status), f"HTTP status {status}"
+
+    def _where_it_was_cut(self) -> str:
+        response = self.response
+        if not response.is_begun:
+            return "the connection ended before the response"
+        text = f"the connection ended after {response.body} bytes of the body"
+        return text if response.declared is None else f"{text}, of {response.declared}"
+
+    def _tell(self, extra: LateExtra, sent: int) -> None:
+        """Leave with the record what it says besides, or what that will be made of."""
+        piece, out = self._in, self._out
+        if piece is not None and out is not None:
+            end, out_end = piece.find(_HEAD_END) + 4, out.find(_HEAD_END) + 4
+            # In one piece each, and framed by their lengths: nothing has to be read now.
+            if (
+                3 < end <= _SHORT_HEAD
+                and out_end > 3
+                and piece[9:10] != b"1"
+                and b"hunked" not in piece[:end]
+                and b"hunked" not in out
+            ):
+                behind = len(piece) - end
+                told = self.decoded, self.source, self._reused, self._notes
+                extra._facts = (self.method, sent - out_end, piece[:end], behind, *told)
+                return
+        request, response = self.request, self.response
+        told = self.decoded, self.source, self._reused, self._notes
+        extra._found = described(self.method, request.body, response, *told)
+
+    def _note_wire(self, sock: Any, sent: int, received: int) -> None:
+        now = wire_bytes(sock)
+        if now is not None:
+            self.note("wire_bytes_sent", now[0] - sent)
+            self.note("wire_bytes_received", now[1] - received)
+            self.note("wire_source", "tcp_info")

@@ -1,0 +1,232 @@
+"""httpcore, which carries httpx: how a connection takes up an exchange."""
+
+from __future__ import annotations
+
+import sys
+from functools import wraps
+from time import perf_counter
+
+import httpcore
+
+from volnux.telemetry.clients._http2 import Multiplex
+from volnux.telemetry.clients._httpcore_streams import OPENING, ORIGINAL, State, adopt, release
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from volnux.telemetry.clients._exchange import Exchange
+    from volnux.telemetry.clients._gate import Settings
+    from volnux.telemetry.clients._patching import Patches
+
+
+#: Where the extensions of a request, on its way from httpx, say which exchange it is, and how that is
+#: recorded.
+KEY = "volnux"
+
+
+def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the moment at which a connection of HTTP/1 is a request's own."""
+
+    @wraps(original)
+    def _send_request_headers(self: Any, request: Any) -> Any:
+        hop = request.extensions.get(KEY)
+        if hop is not None:
+            _take_up(self, request, *hop)
+        elif type(self._network_stream) in ORIGINAL:
+            self._network_stream._volnux_account = None
+        return original(self, request)
+
+    return _send_request_headers
+
+
+def _take_up(connection: Any, request: Any, exchange: Exchange, settings: Settings) -> None:
+    try:
+        stream = connection._network_stream
+        if type(stream) not in ORIGINAL:
+            adopt(stream)
+        if request.method == b"CONNECT" and exchange.method != "CONNECT":
+            stream._volnux_account = None  # between us and a proxy
+            return
+        stream._volnux_account = exchange
+        if stream._volnux_opener is not None:
+            stream._volnux_opener = None
+        exchange.connected(
+            stream._volnux_socket,
+            reused=connection._request_count > 1,
+            is_tls=stream._volnux_tls,
+        )
+        if settings.propagate_trace:
+            _take_along(request, exchange)
+    except Exception as error:  # noqa: BLE001  # another version of httpcore: it goes on uncounted
+        exchange.note_error("httpcore", error)
+
+
+def _take_along(request: Any, exchange: Exchange) -> None:
+    """Have a request carry our `traceparent`, unless it has one. The user's own object does not change."""
+    from volnux.telemetry.clients._trace import trace_headers
+
+    if not any(name.lower() == b"traceparent" for name, _ in request.headers):
+        for name, value in trace_headers(exchange):
+            request.headers.append((name.encode("ascii"), value.encode("ascii")))
+
+
+def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what is sent once at the beginning of a connection of HTTP/2."""
+
+    @wraps(original)
+    def _send_connection_init(self: Any, request: Any) -> Any:
+        hop = request.extensions.get(KEY)
+        if hop is not None:
+            try:
+                _multiplex(self).opened_for(hop[0])
+            except Exception as error:  # noqa: BLE001  # as above
+                hop[0].note_error("httpcore", error)
+        return original(self, request)
+
+    return _send_connection_init
+
+
+def _sending_stream(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the moment at which a request has a stream of HTTP/2."""
+
+    @wraps(original)
+    def _send_request_headers(self: Any, request: Any, stream_id: int) -> Any:
+        hop = request.extensions.get(KEY)
+        if hop is not None:
+            _take_up_stream(self, request, stream_id, *hop)
+        elif type(self._network_stream) in ORIGINAL:
+            account = self._network_stream._volnux_account
+            if isinstance(account, Multiplex):
+                account.shared_with_others()
+        return original(self, request, stream_id)
+
+    return _send_request_headers
+
+
+def _take_up_stream(
+    connection: Any, request: Any, stream_id: int, exchange: Exchange, settings: Settings
+) -> None:
+    try:
+        account, stream = _multiplex(connection), connection._network_stream
+        stream._volnux_opener = None
+        account.take_up(stream_id, exchange, stream._volnux_socket, is_tls=stream._volnux_tls)
+        if settings.propagate_trace:
+            _take_along(request, exchange)
+    except Exception as error:  # noqa: BLE001  # as above
+        exchange.note_error("httpcore", error)
+
+
+def _multiplex(connection: Any) -> Multiplex:
+    """Return the account of a connection of HTTP/2."""
+    stream = connection._network_stream
+    if type(stream) not in ORIGINAL:
+        adopt(stream)
+    account = stream._volnux_account
+    if not isinstance(account, Multiplex):
+        begun = getattr(connection._h2_state.incoming_buffer, "_data", b"")
+        account = stream._volnux_account = Multiplex(connection._events, bytes(begun))
+    return account
+
+
+def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what may open a connection for a request."""
+
+    @wraps(original)
+    def opening(self: Any, request: Any) -> Any:
+        hop = request.extensions.get(KEY)
+        if hop is None:
+            return original(self, request)
+        token = OPENING.set(hop[0])
+        try:
+            return original(self, request)
+        finally:
+            OPENING.reset(token)
+
+    return opening
+
+
+def _opening_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def opening(self: Any, request: Any) -> Any:
+        hop = request.extensions.get(KEY)
+        if hop is None:
+            return await original(self, request)
+        token = OPENING.set(hop[0])
+        try:
+            return await original(self, request)
+        finally:
+            try:
+                OPENING.reset(token)
+            except ValueError:  # closed from elsewhere, as an unfinished coroutine may be
+                pass
+
+    return opening
+
+
+def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def connect(self: Any, *args: Any, **kwargs: Any) -> Any:
+        start = perf_counter()
+        stream = original(self, *args, **kwargs)
+        _connected(stream, start)
+        return stream
+
+    return connect
+
+
+def _connecting_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def connect(self: Any, *args: Any, **kwargs: Any) -> Any:
+        start = perf_counter()
+        stream = await original(self, *args, **kwargs)
+        _connected(stream, start)
+        return stream
+
+    return connect
+
+
+def _connected(stream: Any, start: float) -> None:
+    exchange = OPENING.get()
+    if exchange is None:
+        return
+    exchange.note("connect_seconds", perf_counter() - start)
+    try:
+        adopt(stream, exchange)
+    except Exception as error:  # noqa: BLE001  # it is tried again when it is used
+        exchange.note_error("httpcore", error)
+
+
+def install(patches: Patches) -> None:
+    """Put the taps of httpcore in place."""
+    State.is_over = False
+    for http1 in (httpcore.HTTP11Connection, httpcore.AsyncHTTP11Connection):
+        patches.wrap(http1, "_send_request_headers", _sending)
+    for http2 in (httpcore.HTTP2Connection, httpcore.AsyncHTTP2Connection):
+        patches.wrap(http2, "_send_connection_init", _beginning)
+        patches.wrap(http2, "_send_request_headers", _sending_stream)
+    patches.wrap(httpcore.HTTPConnection, "_connect", _opening)
+    patches.wrap(httpcore.AsyncHTTPConnection, "_connect", _opening_async)
+    _install_socks(patches)
+    for name in ("connect_tcp", "connect_unix_socket"):
+        patches.wrap(httpcore.SyncBackend, name, _connecting)
+        for backend in (httpcore.AnyIOBackend, httpcore.TrioBackend):
+            patches.wrap(backend, name, _connecting_async)
+
+
+def _install_socks(patches: Patches) -> None:
+    # There, a connection is opened in the same method that sends.
+    sync = sys.modules.get("httpcore._sync.socks_proxy")
+    if sync is not None:
+        patches.wrap(sync.Socks5Connection, "handle_request", _opening)
+    asynchronous = sys.modules.get("httpcore._async.socks_proxy")
+    if asynchronous is not None:
+        connection = asynchronous.AsyncSocks5Connection
+        patches.wrap(connection, "handle_async_request", _opening_async)
+
+
+def uninstall() -> None:
+    """Say that they are gone, and give back what was made for them."""
+    State.is_over = True
+    release()

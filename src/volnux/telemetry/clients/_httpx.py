@@ -1,0 +1,252 @@
+"""httpx: clients, sync and async.
+
+An exchange begins where one hop goes to the transport that uses the network. What knows of it on the way
+down is the request itself, by its extensions: a context variable would cost more than all the rest, and
+reach what else a program does while it is asked for a body. It ends with the body of the response.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from weakref import finalize, ref
+
+import httpx
+
+from volnux.telemetry._switch import SWITCH
+from volnux.telemetry.clients import _httpcore, _httpx_body
+from volnux.telemetry.clients._exchange import Exchange
+from volnux.telemetry.clients._gate import Settings, mishap
+from volnux.telemetry.clients._httpcore import KEY
+from volnux.telemetry.clients._httpx_body import end_with, fail
+from volnux.telemetry.clients._patching import Tap
+from volnux.telemetry.errors import TelemetryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from volnux.telemetry.clients._patching import Patches
+
+#: The method of a client that sends one request to a transport: hooks and authentication, which may
+#: use other clients, run outside of it.
+ENTRY = "_send_single_request" if hasattr(httpx.Client, "_send_single_request") else "send"
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+#: The settings while all clients of the process are recorded.
+_everywhere: Settings | None = None
+
+
+# --- one hop ----------------------------------------------------------------------------------------
+
+
+def _begin(request: httpx.Request, settings: Settings) -> Exchange | None:
+    try:
+        url = request.url
+        port = url.port or _PORTS.get(url.scheme)
+        target = "" if settings.route is None else url.raw_path.decode("ascii")
+        exchange = Exchange(request.method, url.host, port, target, settings)
+    except TelemetryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # no such request goes anywhere, and httpx says why
+        mishap("httpx", error)
+        return None
+    return None if exchange._raw is None else exchange
+
+
+def _deliver(response: httpx.Response, exchange: Exchange) -> None:
+    """Have an exchange end with its response."""
+    try:
+        exchange.status = response.status_code
+        if exchange.may_be_without_body:
+            found = exchange.response
+            if found.status is None:
+                _look_at(response, exchange)
+            if found.is_complete and not found.body:
+                exchange.decoded = 0
+                exchange.end()
+                return
+        end_with(response, exchange)
+    except Exception as error:  # noqa: BLE001  # another version of httpx
+        exchange.note_error("httpx", error)
+        exchange.end()
+
+
+def _look_at(response: httpx.Response, exchange: Exchange) -> None:
+    """Take from a response what could not be read off the bytes."""
+    found, headers = exchange.response, response.headers
+    length = headers.get("content-length", "")
+    declared = int(length) if length.isdigit() else None
+    if found.is_begun:  # of HTTP/2, where headers are packed
+        found.status = response.status_code
+        found.encoding = headers.get("content-encoding")
+        found.declared = declared
+        return
+    exchange.source = "declared"
+    exchange.note("http.response.status_code", response.status_code)
+    if declared is not None:
+        exchange.note("declared", declared)
+
+
+def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def handle_request(self: Any, request: httpx.Request) -> httpx.Response:
+        found = request.extensions.get(KEY, _everywhere)
+        exchange = _begin(request, found) if type(found) is Settings and SWITCH.on else None
+        if exchange is None:
+            return original(self, request)  # type: ignore[no-any-return]  # what it wraps
+        try:
+            response: httpx.Response = original(self, _marked(request, exchange, found))
+        except BaseException as error:
+            fail(exchange, error)
+            raise
+        _deliver(response, exchange)
+        return response
+
+    return handle_request
+
+
+def _handling_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def handle_async_request(self: Any, request: httpx.Request) -> httpx.Response:
+        found = request.extensions.get(KEY, _everywhere)
+        exchange = _begin(request, found) if type(found) is Settings and SWITCH.on else None
+        if exchange is None:
+            return await original(self, request)  # type: ignore[no-any-return]  # as above
+        try:
+            response: httpx.Response = await original(self, _marked(request, exchange, found))
+        except BaseException as error:
+            fail(exchange, error)
+            raise
+        _deliver(response, exchange)
+        return response
+
+    return handle_async_request
+
+
+def _marked(request: httpx.Request, exchange: Exchange, settings: Settings) -> httpx.Request:
+    """Return a request that says which exchange it is, and is like another one otherwise."""
+    marked = object.__new__(httpx.Request)
+    marked.__dict__.update(request.__dict__)
+    marked.extensions = {**request.extensions, KEY: (exchange, settings)}
+    return marked
+
+
+def _install(patches: Patches) -> None:
+    patches.wrap(httpx.HTTPTransport, "handle_request", _handling)
+    patches.wrap(httpx.AsyncHTTPTransport, "handle_async_request", _handling_async)
+    _httpx_body.install(patches)
+    _httpcore.install(patches)
+
+
+#: The taps of httpx and httpcore.
+TAP = Tap(_install, _httpcore.uninstall)
+
+
+# --- what every instrument has ----------------------------------------------------------------------
+
+#: Where a client that is traced by itself says so.
+OWN = "_volnux"
+
+
+class _Own:
+    """That one client is traced by itself, and how."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self.settings: Settings | None = settings
+        #: What stood in the object before: somebody else's, or nothing.
+        self.before = vars(client).get(ENTRY)
+        below = self._below(client)
+        is_async = isinstance(client, httpx.AsyncClient)
+        self.entry = (_opening_async if is_async else _opening)(below, self)
+        self.let_go = finalize(client, TAP.drop, self)
+        self.let_go.atexit = False
+
+    def _below(self, client: Any) -> Callable[..., Any]:
+        """Return what does the client's work, as its class has it at the time."""
+        if self.before is not None:
+            return self.before  # type: ignore[no-any-return]  # whatever it is
+        kind, found = (
+            type(client),
+            ref(client),
+        )  # weakly: a client that nobody holds is gone at once
+
+        @wraps(getattr(kind, ENTRY))
+        def below(*args: Any, **kwargs: Any) -> Any:
+            return getattr(kind, ENTRY)(found(), *args, **kwargs)
+
+        return below
+
+
+def _opening(below: Callable[..., Any], own: _Own) -> Any:
+    """Wrap the entry point of a client: what it sends says that it is to be recorded."""
+
+    @wraps(below)
+    def entry(request: httpx.Request, *args: Any, **kwargs: Any) -> Any:
+        before = request.extensions
+        if own.settings is None or not SWITCH.on or KEY in before:
+            return below(request, *args, **kwargs)
+        request.extensions = {**before, KEY: own.settings}
+        try:
+            return below(request, *args, **kwargs)
+        finally:
+            request.extensions = before
+
+    return entry
+
+
+def _opening_async(below: Callable[..., Any], own: _Own) -> Any:
+    @wraps(below)
+    async def entry(request: httpx.Request, *args: Any, **kwargs: Any) -> Any:
+        before = request.extensions
+        if own.settings is None or not SWITCH.on or KEY in before:
+            return await below(request, *args, **kwargs)
+        request.extensions = {**before, KEY: own.settings}
+        try:
+            return await below(request, *args, **kwargs)
+        finally:
+            request.extensions = before
+
+    return entry
+
+
+def instrument(settings: Settings) -> None:
+    """Record the exchanges of all clients of the process."""
+    global _everywhere  # noqa: PLW0603  # the quickest of all to be looked at, for each exchange
+    _everywhere = settings
+    TAP.use("all")
+
+
+def uninstrument() -> None:
+    """Take it back."""
+    global _everywhere  # noqa: PLW0603  # as above
+    _everywhere = None
+    TAP.drop("all")
+
+
+def is_client(client: object) -> bool:
+    """Return whether it is a client, sync or async."""
+    return isinstance(client, (httpx.Client, httpx.AsyncClient))
+
+
+def trace(client: Any, settings: Settings) -> None:
+    """Record the exchanges of one client."""
+    own = vars(client).get(OWN)
+    if own is None:
+        own = vars(client)[OWN] = _Own(client, settings)
+        vars(client)[ENTRY] = own.entry
+        TAP.use(own)
+    own.settings = settings
+
+
+def untrace(client: Any) -> None:
+    """Take it back."""
+    own = vars(client).pop(OWN, None)
+    if own is None:
+        return
+    own.settings = None
+    own.let_go.detach()
+    if vars(client).get(ENTRY) is own.entry:
+        del vars(client)[ENTRY]
+        if own.before is not None:
+            vars(client)[ENTRY] = own.before
+    TAP.drop(own)

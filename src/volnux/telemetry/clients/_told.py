@@ -1,0 +1,76 @@
+"""What the record of an exchange says besides its bytes and times, found out when somebody looks."""
+
+from __future__ import annotations
+
+from volnux.telemetry._raw import OpExtra
+from volnux.telemetry.clients._framing import Framing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def described(
+    method: str,
+    sent: int,
+    response: Framing,
+    decoded: int | None,
+    source: str,
+    reused: bool | None,  # noqa: FBT001  # one of many facts
+    notes: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what the record of an exchange says besides its bytes and times."""
+    found: dict[str, Any] = {"http.request.method": method, "source": source}
+    if reused is not None:
+        found["connection_reused"] = reused
+    if notes is not None:
+        found.update(notes)
+    if response.status is not None:
+        found["http.response.status_code"] = response.status
+    if source == "counted":
+        found["complete"] = response.is_complete or response.is_free
+        found["http.request.body.size"] = sent
+        found["http.response.body.size"] = response.body
+        declared = response.declared
+        if declared is not None and declared != response.body and method != "HEAD":
+            found["declared"] = declared
+        if response.excess:
+            found["excess"] = response.excess
+        if decoded is None and response.encoding is None:
+            decoded = response.body
+    if decoded is not None:
+        found["decoded"] = decoded
+    return found
+
+
+class LateExtra(OpExtra):
+    """What a finished exchange says: found out when somebody looks."""
+
+    __slots__ = ("_facts", "_found", "_own")
+
+    def __init__(self) -> None:
+        self.status = "completed"
+        self.error = self.error_type = None
+        self._facts: tuple[Any, ...] | None = None
+        self._found: dict[str, Any] | None = None
+        #: What the user has set.
+        self._own: dict[str, Any] | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any] | None:
+        """What the record says besides."""
+        facts = self._facts
+        if facts is not None:  # whoever comes at the same time finds the same
+            method, sent, head, behind, *told = facts
+            response = Framing(method, is_response=True)
+            response.feed(head, len(head))
+            if behind:
+                response.feed(b"", behind)
+            self._found = described(method, sent, response, *told)
+            self._facts = None
+        found, own = self._found, self._own
+        return found if not own else {**(found or {}), **own}
+
+    @attributes.setter
+    def attributes(self, value: dict[str, Any] | None) -> None:
+        self._facts, self._found, self._own = None, None, value

@@ -1,0 +1,167 @@
+"""The clients on `http.client`, driven in the same way, so that one test holds for all of them."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterable
+from contextlib import ExitStack
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from volnux.telemetry import traced_client, untrace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NONE: Mapping[str, str] = MappingProxyType({})
+Body = bytes | Iterable[bytes] | None
+
+
+class Driver:
+    """One client; what is made by it is closed at the end of its block."""
+
+    name: str
+    #: Whether it unpacks bodies by itself.
+    decodes = True
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        self.ca = ca
+        self.options = options
+        self._made = ExitStack()
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._made.close()
+
+    def _traced(self, client: Any) -> Any:
+        self._made.callback(untrace, client)
+        return traced_client(client)
+
+    def fetch(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> bytes:
+        """Make a request and read its whole body."""
+        response = self.start(url, method, body, headers)
+        try:
+            return self.read(response)
+        finally:
+            response.close()
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        """Make a request; return the response with its body unread."""
+        raise NotImplementedError
+
+    def read(self, response: object) -> bytes:
+        """Read the rest of a body."""
+        return response.read()  # type: ignore[attr-defined, no-any-return]
+
+    def pieces(self, response: object, size: int) -> Iterable[bytes]:
+        """Read a body in pieces of a size."""
+        return iter(lambda: response.read(size), b"")  # type: ignore[attr-defined]
+
+
+class HttpClient(Driver):
+    """`http.client`: a connection per host and port."""
+
+    name = "http.client"
+    decodes = False
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
+        self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        parts = urlsplit(url)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection = self._connection(parts.scheme, parts.netloc)
+        chunked = body is not None and not isinstance(body, bytes)
+        if chunked:
+            headers = {**headers, "Transfer-Encoding": "chunked"}
+        connection.request(method, target, body, headers, encode_chunked=chunked)
+        return connection.getresponse()
+
+    def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
+        found = self._connections.get((scheme, netloc))
+        if found is None:
+            timeout = self.options.get("timeout", 10)
+            if scheme == "https":
+                context = ssl.create_default_context(cafile=self.ca)
+                found = http.client.HTTPSConnection(netloc, timeout=timeout, context=context)
+            else:
+                found = http.client.HTTPConnection(netloc, timeout=timeout)
+            self._made.callback(found.close)
+            self._connections[scheme, netloc] = self._traced(found)
+        return found
+
+
+class Urllib3(Driver):
+    """urllib3: a pool manager without retries."""
+
+    name = "urllib3"
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
+        manager = urllib3.PoolManager(
+            ca_certs=ca, timeout=options.get("timeout", 10), retries=options.get("retries", 0)
+        )
+        self._made.callback(manager.clear)
+        self.client = self._traced(manager)
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        retries = urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=10)
+        return self.client.request(
+            method,
+            url,
+            body=body,
+            headers=headers,
+            preload_content=False,
+            retries=self.options.get("retries", retries),
+        )
+
+    def pieces(self, response: object, size: int) -> Iterable[bytes]:
+        return response.stream(size)  # type: ignore[attr-defined, no-any-return]
+
+
+class Requests(Driver):
+    """requests: a session."""
+
+    name = "requests"
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
+        session = requests.Session()
+        session.trust_env = False
+        if ca is not None:
+            session.verify = ca
+        self._made.callback(session.close)
+        self.client = self._traced(session)
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        timeout = self.options.get("timeout", 10)
+        return self.client.request(
+            method, url, data=body, headers=headers, stream=True, timeout=timeout
+        )
+
+    def read(self, response: object) -> bytes:
+        return response.content  # type: ignore[attr-defined, no-any-return]
+
+    def pieces(self, response: object, size: int) -> Iterable[bytes]:
+        return response.iter_content(size)  # type: ignore[attr-defined, no-any-return]
+
+
+DRIVERS: tuple[type[Driver], ...] = (HttpClient, Urllib3, Requests)

@@ -1,0 +1,132 @@
+"""Loopback servers, and who vouches for them.
+
+Hypercorn and aiohttp are imported late: they are dear, and most tests here need neither.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.network._authority import Authority
+from tests.network._raw_server import RawServer
+from tests.network._tcp_server import (
+    EchoServer,
+    SinkServer,
+    SourceServer,
+    UdpEchoServer,
+    UnixEchoServer,
+)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Who has issued every certificate here."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def ca_pem(authority):
+    """Path of the certificate of the authority, for clients that take a file."""
+    return authority.pem
+
+
+@pytest.fixture
+def client_context(authority):
+    """A client's TLS context that trusts the servers here."""
+    return authority.client_context()
+
+
+@pytest.fixture
+def raw_server():
+    """HTTP/1.1 to the byte."""
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def tls_server(authority):
+    """HTTP/1.1 to the byte, over TLS."""
+    with RawServer(tls=authority) as server:
+        yield server
+
+
+@pytest.fixture
+def echo_server():
+    """TCP that comes back."""
+    with EchoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def tls_echo_server(authority):
+    """TLS that comes back."""
+    with EchoServer(tls=authority) as server:
+        yield server
+
+
+@pytest.fixture
+def sink_server():
+    """TCP that only listens."""
+    with SinkServer() as server:
+        yield server
+
+
+@pytest.fixture
+def source_server():
+    """TCP that sends as much as it is asked for."""
+    with SourceServer() as server:
+        yield server
+
+
+@pytest.fixture
+def udp_server():
+    """Datagrams that come back."""
+    with UdpEchoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def unix_server(tmp_path_factory):
+    """A Unix socket that echoes."""
+    # Not tmp_path, which is named for the test: the path of a Unix socket has room for 107 bytes.
+    folder = tmp_path_factory.mktemp("unix")
+    with UnixEchoServer(os.path.relpath(folder / "s")) as server:
+        yield server
+
+
+@pytest.fixture
+def h2_server(authority):
+    """HTTP/2 over TLS."""
+    from tests.network._asgi_server import H2Server
+
+    with H2Server(tls=authority) as server:
+        yield server
+
+
+@pytest.fixture
+def h2c_server():
+    """HTTP/2 without TLS, for who knows."""
+    from tests.network._asgi_server import H2Server
+
+    with H2Server() as server:
+        yield server
+
+
+@pytest.fixture
+def aiohttp_server():
+    """HTTP/1.1 by aiohttp."""
+    from tests.network._asgi_server import AiohttpServer
+
+    with AiohttpServer() as server:
+        yield server
+
+
+@pytest.fixture
+def tls_aiohttp_server(authority):
+    """HTTP/1.1 by aiohttp, over TLS."""
+    from tests.network._asgi_server import AiohttpServer
+
+    with AiohttpServer(tls=authority) as server:
+        yield server
