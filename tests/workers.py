@@ -10,6 +10,7 @@ from multiprocessing import get_context
 
 from volnux.telemetry import (
     current_event,
+    inject,
     network_op,
     pipeline,
     propagate,
@@ -69,6 +70,14 @@ def in_pipeline():
     """Record an event in a pipeline of the worker's own."""
     with pipeline("inner", tier=2):
         return square(2)
+
+
+@traced_event("send")
+def trace_headers():
+    """Return the headers that go along with a request from here."""
+    headers = {}
+    inject(headers)
+    return headers
 
 
 @traced_event("weigh")

@@ -158,20 +158,13 @@ class TestTurns:
         async def send(message):
             await asyncio.sleep(0)
 
+        def numbered(number):
+            header = b"00-%032x-%016x-01" % (number, number)
+            return scope_of(path=f"/{number}", headers=[(b"traceparent", header)])
+
         async def server():
-            await asyncio.gather(
-                *(
-                    ASGIMiddleware(app)(
-                        scope_of(
-                            path=f"/{number}",
-                            headers=[(b"traceparent", b"00-%032x-%016x-01" % (number, number))],
-                        ),
-                        None,
-                        send,
-                    )
-                    for number in range(1, 50)
-                )
-            )
+            app_ = ASGIMiddleware(app)
+            await asyncio.gather(*(app_(numbered(n), None, send) for n in range(1, 50)))
 
         asyncio.run(server())
         requests = {event.task_id: event for event in registry.events("GET")}

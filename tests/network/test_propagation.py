@@ -9,10 +9,13 @@ import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from email.message import Message
+from multiprocessing import get_context
 
 import pytest
 
+from tests import workers
 from tests.network._web import HEADERS, PARENT, TRACE, injected, trace_in
 from volnux.telemetry import (
     Registry,
@@ -143,6 +146,17 @@ class TestTraces:
             assert os.read(read, 100).decode() == trace_in(injected())
         os.close(read)
         os.close(write)
+
+
+    def test_a_worker_goes_on_in_the_same_trace(self, registry):
+        """What is sent from a process pool belongs to the tree of who asked for it."""
+        with (
+            ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+            traced_event("outer"),
+            traced_event("inner"),
+        ):
+            there = pool.submit(propagate(workers.trace_headers)).result()
+            assert trace_in(there) == trace_in(injected())
 
 
 FORMS = {

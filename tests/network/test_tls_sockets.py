@@ -71,10 +71,8 @@ def test_plain_bytes_are_what_the_program_exchanged(
 ):
     """TLS adds nothing to them, nor does the layer below count them again."""
     with connect(tls_echo_server, client_context) as sock:
-        sender = threading.Thread(target=sock.sendall, args=(bytes(size),))
-        sender.start()
+        sock.sendall(bytes(size))
         take(sock, size)
-        sender.join()
     [seen] = tls_echo_server.wait_closed()
 
     assert crossed(registry) == (size, size) == (seen.received, seen.sent)

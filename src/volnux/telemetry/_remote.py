@@ -17,6 +17,7 @@ from volnux.telemetry._registry import Registry
 from volnux.telemetry._scope import CURRENT, PROCESS_ROOT, enclosing_id, root, run_in, snapshot
 from volnux.telemetry._sites import redactor
 from volnux.telemetry._switch import SWITCH, is_disabled
+from volnux.telemetry._traces import Elsewhere, trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from contextvars import Context
     from typing import Any, ParamSpec, TypeVar
 
-    from volnux.telemetry._raw import Scope
+    from volnux.telemetry._raw import Raw, Scope
     from volnux.telemetry._redaction import Redactor
 
     P = ParamSpec("P")
@@ -91,12 +92,18 @@ class Propagated:
             "process": os.getpid(),
             "registries": [_send(registry, call) for registry in scope.registries],
             "call": call,
-            "parent": enclosing_id(current),
+            "parent": _parent_with_trace(current),
             "pipeline": (scope.pipeline, scope.attributes),
             "rule": _Rule(redactor()),
         }
         # The ticket first: its rule holds when the function's module is imported there.
         return Sent, (ticket, self._function)
+
+
+def _parent_with_trace(current: Raw) -> int | str:
+    """Return the identifier that the call's records take for their parent's, with the trace it is in."""
+    parent = enclosing_id(current)
+    return Elsewhere(parent, trace_of(current)) if isinstance(parent, int) and parent else parent
 
 
 def _send(registry: Registry, call: int) -> int:

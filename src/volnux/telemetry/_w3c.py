@@ -104,7 +104,7 @@ def headers_at(raw: Raw) -> list[tuple[str, str]]:
     """Return the headers that make an entry the parent of what they ask for; `traceparent` is first.
 
     Where a span of OpenTelemetry is current, `traceparent` is its own, so that its tree stays whole,
-    and ours is by `tracestate`. None where nothing is recorded, or there is no parent.
+    and ours goes by `tracestate`. Empty where nothing is recorded, or there is no parent.
 
     Args:
         raw: an event, an operation, or whatever else is current.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 from math import ceil
-from operator import index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,12 +51,6 @@ def is_ready_to_send(sock: Any, seconds: float) -> bool:
     look = select.poll()
     look.register(sock, select.POLLOUT)
     return bool(look.poll(ceil(seconds * 1000)))
-
-
-def is_apart(args: Any, kwargs: Any, place: int) -> bool:
-    """Return whether a call's flags, which stand in this place, say that its bytes do not count."""
-    flags = args[place] if len(args) > place else kwargs.get("flags", 0)
-    return bool(index(flags) & APART)
 
 
 def spread(count_bytes: Callable[[int, Any], None], count: int, parts: Iterable[Any]) -> None:

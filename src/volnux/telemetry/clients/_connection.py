@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from volnux.telemetry._raw import Raw
+
 #: The host and port at the other end.
 Peer = tuple[str, "int | None"]
 
@@ -29,11 +31,11 @@ class Connection:
         "_is_tls",
         "_op",
         "_open",
+        "_raw",
         "_sockets",
         "_trouble",
         "_wire",
         "_wire_before",
-        "current",
         "name",
         "peer",
     )
@@ -42,9 +44,10 @@ class Connection:
         self.name = name
         #: Whom it goes to; None before that is known.
         self.peer: Peer | None = None
-        #: What bytes count for: None before the beginning and after the end.
-        self.current: NetworkOp | None = None
         self._op: NetworkOp | None = None
+        #: The entry of what bytes count for: None before the beginning, after the end and if nothing
+        #: is recorded.
+        self._raw: Raw | None = None
         self._open: list[NetworkOp] = []
         self._exchanges = 0
         self._sockets = 1
@@ -129,21 +132,29 @@ class Connection:
         self._choose()
 
     def _choose(self) -> None:
-        self.current = self._open[-1] if self._open else self._op
+        current = self._open[-1] if self._open else self._op
+        self._raw = None if current is None else current._raw
 
     # --- what crosses ---------------------------------------------------------------------------
+
+    # These two do what those of `NetworkOp` do, which are made for counts that anybody gives.
 
     def sent(self, count: int, data: Any) -> None:
         """Count bytes that left. A success afterwards makes good what failed before."""
         self._trouble = None
-        if self.current is not None:
-            self.current.sent(count)
+        raw = self._raw
+        if raw is not None and raw[5] is None:
+            raw[9] += count
 
     def received(self, count: int, data: Any) -> None:
         """Count bytes that came."""
         self._trouble = None
-        if self.current is not None:
-            self.current.received(count)
+        raw = self._raw
+        if raw is not None and raw[5] is None:
+            if raw[11] is None and count:
+                now = raw[1].now
+                raw[11] = now()
+            raw[10] += count
 
     def closed_by_peer(self) -> None:
         """That the other side has said all is no failure."""

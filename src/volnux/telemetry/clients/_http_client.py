@@ -213,16 +213,14 @@ def _ending_headers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _take_along(connection: Any, exchange: Exchange) -> None:
-    """Have the request carry our `traceparent`, unless it has one."""
-    from volnux.telemetry.clients._trace import traceparent
+    """Have the request carry our trace, unless it carries one."""
+    from volnux.telemetry.clients._trace import trace_headers
 
     try:
         lines = getattr(connection, "_buffer", ())
-        if any(line[:12].lower() == b"traceparent:" for line in lines):
-            return
-        value = traceparent(exchange)
-        if value is not None:
-            connection.putheader("traceparent", value)
+        if not any(line[:12].lower() == b"traceparent:" for line in lines):
+            for name, value in trace_headers(exchange):
+                connection.putheader(name, value)
     except Exception as error:  # noqa: BLE001  # the request goes without it
         exchange.note_error("traceparent", error)
 

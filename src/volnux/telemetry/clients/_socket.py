@@ -8,15 +8,16 @@ system has taken it, and as received when the program has.
 from __future__ import annotations
 
 import socket
+from operator import index
 from time import monotonic
 from weakref import WeakKeyDictionary
 
 from volnux.telemetry._proxy import Proxy, defines, proxy_class
 from volnux.telemetry.clients._buffers import (
+    APART,
     UNSEEN,
     Watched,
     bytes_of,
-    is_apart,
     is_ready_to_send,
     spread,
 )
@@ -69,6 +70,9 @@ class CountedSocket(Proxy):
 
     _self_account: Account
 
+    #: What is found in the proxy is found at once: by wrapt's own way that takes five times as long.
+    __getattribute__ = object.__getattribute__
+
     def __init__(self, sock: Any, account: Account) -> None:
         super().__init__(sock)
         self._self_account = account
@@ -94,20 +98,20 @@ class CountedSocket(Proxy):
 
     # --- out ------------------------------------------------------------------------------------
 
-    def send(self, data: Any, *args: Any, **kwargs: Any) -> int:
+    def send(self, data: Any, flags: int = 0) -> int:
         try:
-            count: int = self._self_send(data, *args, **kwargs)
+            count: int = self._self_send(data, flags) if flags else self._self_send(data)
         except BaseException as error:
             self._self_failed(error)
             raise
         self._self_account.sent(count, data)
         return count
 
-    def sendall(self, data: Any, *flags: Any) -> None:
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
         # The system's own says after a failure not how far it came, so it is done in steps here.
         begun = monotonic()
         try:
-            count: int = self._self_send(data, *flags)
+            count: int = self._self_send(data, flags) if flags else self._self_send(data)
         except BaseException as error:
             self._self_failed(error)
             raise
@@ -115,14 +119,14 @@ class CountedSocket(Proxy):
         if count < (len(data) if type(data) is bytes else memoryview(data).nbytes):
             self._self_send_rest(data, count, flags, begun)
 
-    def _self_send_rest(self, data: Any, done: int, flags: Any, begun: float) -> None:
+    def _self_send_rest(self, data: Any, done: int, flags: int, begun: float) -> None:
         timeout = self.__wrapped__.gettimeout()
         with bytes_of(data) as view:
             while done < len(view):
                 if timeout:
                     self._self_wait_to_send(begun + timeout)
                 with view[done:] as rest:  # given back at once: it keeps a bytearray from changing
-                    done += self.send(rest, *flags)
+                    done += self.send(rest, flags)
 
     def _self_wait_to_send(self, deadline: float) -> None:
         """Wait until something can be sent; the timeout of `sendall` is one for all of its steps."""
@@ -139,13 +143,13 @@ class CountedSocket(Proxy):
             raise late
 
     def sendto(self, data: Any, *args: Any) -> int:
-        count: int = self._self_do("sendto", (data, *args))
+        count: int = self._self_do("sendto", data, *args)
         self._self_account.sent(count, data)
         return count
 
     def sendmsg(self, buffers: Iterable[Any], *args: Any) -> int:
         parts = list(buffers)  # it may be an iterator, and is needed twice
-        count: int = self._self_do("sendmsg", (parts, *args))
+        count: int = self._self_do("sendmsg", parts, *args)
         spread(self._self_account.sent, count, parts)
         return count
 
@@ -164,52 +168,56 @@ class CountedSocket(Proxy):
 
     # --- in -------------------------------------------------------------------------------------
 
-    def recv(self, *args: Any, **kwargs: Any) -> bytes:
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
         try:
-            data: bytes = self._self_recv(*args, **kwargs)
+            data: bytes = self._self_recv(size, flags) if flags else self._self_recv(size)
         except BaseException as error:
             self._self_failed(error)
             raise
-        if len(args) == 1 and data:
+        if data and not flags:
             self._self_account.received(len(data), data)
-        elif not is_apart(args, kwargs, 1):
-            self._self_came(len(data), data, args[0] if args else 1)
+        elif not index(flags) & APART:
+            self._self_came(len(data), data, size)
         return data
 
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         try:
-            count: int = self._self_recv_into(*args, **kwargs)
+            count: int = (
+                self._self_recv_into(buffer, nbytes, flags)
+                if nbytes or flags
+                else self._self_recv_into(buffer)
+            )
         except BaseException as error:
             self._self_failed(error)
             raise
-        if len(args) == 1 and count and not kwargs:
-            self._self_account.received(count, args[0])
-        elif not is_apart(args, kwargs, 2):
-            self._self_filled(count, args, kwargs)
+        if count and not flags:
+            self._self_account.received(count, buffer)
+        elif not index(flags) & APART:
+            self._self_came(count, buffer, nbytes or memoryview(buffer).nbytes)
         return count
 
-    def recvfrom(self, *args: Any, **kwargs: Any) -> tuple[bytes, Any]:
-        found: tuple[bytes, Any] = self._self_take("recvfrom", args, kwargs)
-        if not is_apart(args, kwargs, 1):
-            self._self_came(len(found[0]), found[0], args[0] if args else 1)
+    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        found: tuple[bytes, Any] = self._self_take("recvfrom", size, flags)
+        if not index(flags) & APART:
+            self._self_came(len(found[0]), found[0], size)
         return found
 
-    def recvfrom_into(self, *args: Any, **kwargs: Any) -> tuple[int, Any]:
-        found: tuple[int, Any] = self._self_take("recvfrom_into", args, kwargs)
-        if not is_apart(args, kwargs, 2):
-            self._self_filled(found[0], args, kwargs)
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        found: tuple[int, Any] = self._self_take("recvfrom_into", buffer, nbytes, flags)
+        if not index(flags) & APART:
+            self._self_came(found[0], buffer, nbytes or memoryview(buffer).nbytes)
         return found
 
-    def recvmsg(self, *args: Any) -> tuple[bytes, Any, int, Any]:
-        found: tuple[bytes, Any, int, Any] = self._self_take("recvmsg", args)
-        if not is_apart(args, {}, 2):
-            self._self_came(len(found[0]), found[0], args[0])
+    def recvmsg(self, size: int, *args: Any) -> tuple[bytes, Any, int, Any]:
+        found: tuple[bytes, Any, int, Any] = self._self_take("recvmsg", size, *args)
+        if not (len(args) > 1 and index(args[1]) & APART):
+            self._self_came(len(found[0]), found[0], size)
         return found
 
     def recvmsg_into(self, buffers: Iterable[Any], *args: Any) -> tuple[int, Any, int, Any]:
         parts = list(buffers)
-        found: tuple[int, Any, int, Any] = self._self_take("recvmsg_into", (parts, *args))
-        if is_apart((parts, *args), {}, 2):
+        found: tuple[int, Any, int, Any] = self._self_take("recvmsg_into", parts, *args)
+        if len(args) > 1 and index(args[1]) & APART:
             return found
         if found[0]:
             spread(self._self_account.received, found[0], parts)
@@ -217,20 +225,15 @@ class CountedSocket(Proxy):
             self._self_came(0, b"", sum(memoryview(part).nbytes for part in parts))
         return found
 
-    def _self_do(self, name: str, args: Any, kwargs: Any = None) -> Any:
+    def _self_do(self, name: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            return getattr(self.__wrapped__, name)(*args, **kwargs or {})
+            return getattr(self.__wrapped__, name)(*args, **kwargs)
         except BaseException as error:
             self._self_failed(error)
             raise
 
     #: What takes in by `recvfrom` and the like, which tell who has sent it.
     _self_take = _self_do
-
-    def _self_filled(self, count: int, args: Any, kwargs: Any) -> None:
-        buffer = args[0] if args else kwargs["buffer"]
-        wanted = (args[1] if len(args) > 1 else kwargs.get("nbytes")) or memoryview(buffer).nbytes
-        self._self_came(count, buffer, wanted)
 
     def _self_came(self, count: int, data: Any, wanted: int) -> None:
         if count:
@@ -301,8 +304,14 @@ class _CountedTLS:
                 with view[done:] as rest:
                     done += self.send(rest)
 
+    def recv(self: Any, buflen: int = 1024, flags: int = 0) -> bytes:
+        return CountedSocket.recv(self, buflen, flags)
+
+    def recvfrom(self: Any, buflen: int = 1024, flags: int = 0) -> tuple[bytes, Any]:
+        return CountedSocket.recvfrom(self, buflen, flags)
+
     def read(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = self._self_do("read", args, kwargs)
+        found = self._self_do("read", *args, **kwargs)
         wanted = args[0] if args else kwargs.get("len", 1024)
         if isinstance(found, int):
             self._self_came(found, args[1] if len(args) > 1 else kwargs["buffer"], wanted)
@@ -311,15 +320,15 @@ class _CountedTLS:
         return found
 
     def write(self: Any, data: Any) -> int:
-        count: int = self._self_do("write", (data,))
+        count: int = self._self_do("write", data)
         self._self_account.sent(count, data)
         return count
 
     def do_handshake(self: Any, *args: Any, **kwargs: Any) -> None:
-        self._self_do("do_handshake", args, kwargs)
+        self._self_do("do_handshake", *args, **kwargs)
 
     def unwrap(self: Any) -> Any:
-        plain = self._self_do("unwrap", ())
+        plain = self._self_do("unwrap")
         return self if plain is self.__wrapped__ else self._self_like(plain)
 
 

@@ -76,8 +76,8 @@ class TracedSocket(CountedSocket):
         self._self_begin(args[2] if len(args) > 2 else None)
         return super().sendmsg(buffers, *args)
 
-    def _self_take(self, name: str, args: Any, kwargs: Any = None) -> Any:
-        found = super()._self_take(name, args, kwargs)
+    def _self_take(self, name: str, *args: Any) -> Any:
+        found = super()._self_take(name, *args)
         # Who listens for datagrams learns from the first one whom it talks to.
         self._self_begin(found[-1])
         return found
