@@ -21,7 +21,7 @@ PYTHON = str(BIN / "python")
 # What each command installs, and what it then runs; further arguments are passed on.
 COMMANDS = {
     "demo": (
-        ["-e", ".[cli]"],
+        ["-e", ".[cli]", "--group", "demo"],
         [str(BIN / "volnux"), "run", "--report", "examples/telemetry/pipeline.py"],
     ),
     "tests": (

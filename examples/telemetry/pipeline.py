@@ -4,6 +4,7 @@
     python examples/telemetry/pipeline.py --report        and what telemetry saw, by its queries
     volnux run --report examples/telemetry/pipeline.py    the full report; the program stays as it is
 
+It needs `pip install requests tenacity`, which `python3 run.py demo` does by itself.
 The files come from a small HTTP server that this script starts, which answers some requests with
 503 and cuts some connections. They are fetched by threads, parsed by processes, loaded into SQLite.
 Read on from the top: each stage is a plain function under `@traced_event` or a `with` block.
@@ -15,27 +16,32 @@ import argparse
 import ast
 import asyncio
 import contextlib
-import http.client
 import itertools
 import multiprocessing
 import os
 import platform
-import random
 import signal
 import sqlite3
 import sys
 import sysconfig
-import time
 import urllib.parse
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from _client import CountedConnection
+import requests
 from _results import Progress, print_results
 from _server import Traffic, serve
 from _workers import worker_processes
+from requests.exceptions import ChunkedEncodingError
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from volnux.telemetry import (
     get_event_stats,
@@ -45,12 +51,12 @@ from volnux.telemetry import (
     get_slow_events,
     health,
     monitor_events,
-    network_op,
     pipeline,
     propagate,
-    record_retry,
+    traced_client,
     traced_event,
 )
+from volnux.telemetry.retries import traced_retrying
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
 
 FETCHERS = 8
 ATTEMPTS = 3
+TIMEOUT = 10.0
 
 
 # -- Stage 1: find the files ------------------------------------------------------------------
@@ -80,47 +87,38 @@ def discover(root: Path) -> Generator[str, None, None]:
 # -- Stage 2: fetch one, in a thread ----------------------------------------------------------
 
 
-class Unavailable(http.client.HTTPException):
+class Unavailable(requests.HTTPError):
     """The host says that it cannot answer now."""
 
 
-TRANSIENT = (ConnectionError, TimeoutError, http.client.IncompleteRead, Unavailable)
+TRANSIENT = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, Unavailable)
+
+#: One session for all threads. Every exchange that it makes is a network operation, with the bytes
+#: that passed its socket, up to where a connection broke.
+HTTP = traced_client(requests.Session())
+HTTP.trust_env = False  # the host is this machine, whatever proxy there is
 
 
 @traced_event("fetch")
+@traced_retrying
+@retry(
+    retry=retry_if_exception_type(TRANSIENT),
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_exponential(multiplier=0.05) + wait_random(0, 0.05),
+    reraise=True,
+)
 def fetch(port: int, path: str) -> bytes:
     """Return the file's bytes, trying again after an error that may pass.
 
-    The loop is our own, so it tells telemetry that an attempt failed and how long it will wait: the
-    time spent working and the time spent waiting are then two numbers.
+    The event has all attempts. What tenacity waits between them is no work: time spent working and
+    time spent waiting are two numbers.
     """
-    for attempt in range(1, ATTEMPTS):
-        try:
-            return download(port, path)
-        except TRANSIENT as error:
-            delay = random.uniform(0.5, 1.0) * 0.05 * 2**attempt
-            record_retry(error, delay)
-            time.sleep(delay)
-    return download(port, path)
-
-
-def download(port: int, path: str) -> bytes:
-    """Make one exchange with the host, and account for it as one network operation."""
-    url = "/" + urllib.parse.quote(os.fsencode(path))
-    with (
-        network_op("127.0.0.1", port, operation="GET") as op,
-        contextlib.closing(CountedConnection("127.0.0.1", port, op)) as connection,
-    ):
-        connection.request("GET", url)
-        response = connection.getresponse()
-        body = response.read()
-        op.set_attribute("http.status", response.status)
-        # Raised inside the block: the operation then fails with it, and keeps the bytes it counted.
-        if response.status == http.client.SERVICE_UNAVAILABLE:
-            raise Unavailable(f"503 for {path}")
-        if response.status != http.client.OK:
-            raise http.client.HTTPException(f"{response.status} {response.reason} for {path}")
-        return body
+    url = f"http://127.0.0.1:{port}/" + urllib.parse.quote(os.fsencode(path))
+    response = HTTP.get(url, timeout=TIMEOUT)
+    if response.status_code == requests.codes.unavailable:
+        raise Unavailable(f"503 for {path}", response=response)
+    response.raise_for_status()
+    return response.content
 
 
 # -- Stage 3: parse it, in a process ----------------------------------------------------------
@@ -249,7 +247,7 @@ class Job(NamedTuple):
 
 # What a file can do to its stages. Anything else is an error of this program, and ends it.
 FAILURES = (
-    *(OSError, http.client.HTTPException),  # it cannot be had
+    OSError,  # it cannot be had; those of requests are of this kind
     *(SyntaxError, ValueError, RecursionError, MemoryError),  # it cannot be read
 )
 

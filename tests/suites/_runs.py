@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.suites._libraries import Library
 
-PASSED, MISSING = "passed", "missing"
+PASSED, MISSING, UNFINISHED = "passed", "missing", "unfinished"
 #: Seconds that one test may take.
 TEST_TIMEOUT = 120
 #: A network in which this machine reaches nothing but itself; two addresses by which suites try out
@@ -33,6 +34,11 @@ ALONE = (
     'ip link set lo up; for to in 240.0.0.0/4 10.255.255.1; do ip route add "$to" dev lo; done; exec "$@"',
     "sh",
 )
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # it talks to a person
 
 
 @dataclass
@@ -154,12 +160,15 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 def _take(outcomes: dict[str, Outcome], line: dict[str, Any]) -> None:
     """Take one phase of a test: an error while it is set up or torn down outweighs the call."""
-    test, word = line["test"], line["outcome"]
-    if word == "failed" and line["when"] != "call":
-        word = "error"
-    known = outcomes.get(test)
-    if known is None or (known.word == PASSED and word != PASSED):
-        outcomes[test] = Outcome(word, line["text"])
+    test, when, word = line["test"], line["when"], line["outcome"]
+    if when == "call" or word != PASSED:
+        if word == "failed" and when != "call":
+            word = "error"
+        known = outcomes.get(test)
+        if known is None or known.word in (UNFINISHED, PASSED):
+            outcomes[test] = Outcome(word, line["text"])
+    elif when == "setup":
+        outcomes[test] = Outcome(UNFINISHED)
 
 
 def _add(total: dict[str, Any], part: dict[str, Any]) -> None:
