@@ -24,8 +24,9 @@ LISTED = listed()
 
 
 def test_the_reference_lists_every_public_module():
-    """The facade and its test kit are all there is."""
-    assert sorted(LISTED) == ["volnux.telemetry", "volnux.telemetry.testing"]
+    """The facade, the retry adapters and the test kit are all there is."""
+    modules = ["volnux.telemetry", "volnux.telemetry.retries", "volnux.telemetry.testing"]
+    assert sorted(LISTED) == modules
 
 
 @pytest.mark.parametrize("module", LISTED)

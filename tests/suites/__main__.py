@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -103,7 +102,7 @@ def _result(library: Library, volnux: Path, options: argparse.Namespace) -> dict
             return found | {"problem": "its source distribution has no tests"}
         say(f"{library.name} {source.version}: making its environment …")
         python = _environments.make(library, source)
-    except (subprocess.CalledProcessError, RuntimeError) as error:
+    except RuntimeError as error:
         return found | {"problem": f"could not be set up: {error}"}
     suite = Suite(
         library, python, source.tree, volnux, limit=options.limit, is_alone=options.offline

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.suites._sources import cache
+from tests.suites._sources import cache, run_quietly
 
 if TYPE_CHECKING:
     from tests.suites._libraries import Library
@@ -83,4 +82,4 @@ def _folder(source: Source) -> Path:
 
 
 def _pip(python: Path, *arguments: str) -> None:
-    subprocess.run([python, *PIP, *arguments], check=True, stdin=subprocess.DEVNULL)
+    run_quietly([str(python), *PIP, *arguments])

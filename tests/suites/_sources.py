@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.suites._libraries import Library
 
 
@@ -48,12 +50,26 @@ def fetch(library: Library) -> Source:
     return Source(tree, name.rpartition("-")[2], has_tests)
 
 
+def run_quietly(command: Sequence[str]) -> None:
+    """Run a command that has something to say only when it fails.
+
+    Raises:
+        RuntimeError: it has failed; with the last of what it said.
+    """
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise RuntimeError(f"{' '.join(command)}\n{said}")
+
+
 def _download(name: str, folder: Path) -> Path:
     shutil.rmtree(folder / "new", ignore_errors=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     # Of itself alone: what it is built with may come as wheels.
     command += ["--no-binary", name, "--dest", str(folder / "new"), name]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    run_quietly(command)
     found = [*(folder / "new").glob("*.tar.gz")]
     if not found:
         raise RuntimeError(f"the registry has no .tar.gz of {name}")

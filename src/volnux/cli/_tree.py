@@ -235,7 +235,7 @@ def _fields_of(record: Record) -> dict[str, Any]:
         return {
             **common,
             "kind": "event",
-            "attempts": record.retry_count + 1,
+            "attempts": max(record.retry_count + 1, len(record.attempts)),
             "sent": 0,
             "received": 0,
         }

@@ -198,7 +198,9 @@ class Registry(Intake):
                 totals.bytes_sent += record.bytes_sent
                 totals.bytes_received += record.bytes_received
             else:
-                totals.count_retries(record.retry_count, record.status)
+                # An attempt number 1 begins a call; of what is cut, some may be missing.
+                calls = sum(attempt.number == 1 for attempt in record.attempts)
+                totals.count_retries(record.retry_count, record.status, max(1, calls))
             self._counted(1)
             self._kept[raw[SITE].network].keep([raw])
             self._tell([raw])

@@ -68,16 +68,16 @@ def _begin(request: Any) -> Hop | None:
 
 def _take_along(request: Any, hop: Hop) -> None:
     """Have the request carry our `traceparent`, unless it has one of the program's."""
-    from volnux.telemetry.clients._trace import traceparent
+    from volnux.telemetry.clients._trace import trace_headers
 
     try:
-        kept = vars(request)
-        if request.headers.get(TRACEPARENT) not in (None, kept.get(TRACEPARENT)):
+        ours = request.__dict__.get(TRACEPARENT)
+        if request.headers.get(TRACEPARENT) != ours:
             return
-        value = traceparent(hop)
-        if value is not None:
-            # Remembered, for a middleware may send the same request again.
-            request.headers[TRACEPARENT] = kept[TRACEPARENT] = value
+        for name, value in trace_headers(hop):
+            request.headers[name] = value
+        # Remembered, for a middleware may send the same request again.
+        request.__dict__[TRACEPARENT] = request.headers.get(TRACEPARENT)
     except Exception as error:  # noqa: BLE001  # the request goes without it
         hop.note_error(TRACEPARENT, error)
 

@@ -88,8 +88,10 @@ class Line(asyncio.Protocol):
         exchange = self.exchange
         if exchange is not None:
             self.flush()
-            if exc is not None and not exchange.response.is_complete:
-                exchange.trouble(exc)
+            # Where aiohttp closes a connection that it does not understand, it has noted why.
+            error = exc or self._handler.exception()
+            if error is not None and not exchange.response.is_complete:
+                exchange.trouble(error)
         self._handler.connection_lost(exc)
         if exchange is not None:
             exchange.closed()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from volnux.telemetry._network import NetworkOp, conclude
 from volnux.telemetry._outcome import status_of, type_name
 from volnux.telemetry._raw import op_extra_of
@@ -201,6 +203,13 @@ class ConnectionExchange:
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.__exit__(kind, error, traceback)
+
+
+def kind_of(sock: Any) -> str:
+    """Return what an operation on a socket is called if nothing is said."""
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return "unix"
+    return "udp" if sock.type == socket.SOCK_DGRAM else "tcp"
 
 
 def peer_of(address: Any) -> Peer:

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 
-from volnux.telemetry.clients._connection import Connection, ConnectionExchange, peer_of
+from volnux.telemetry.clients._connection import Connection, ConnectionExchange, kind_of, peer_of
 from volnux.telemetry.clients._patching import LOCK, Patches
 from volnux.telemetry.clients._socket import IDLE, CountedSocket, counted
 
@@ -165,7 +165,7 @@ def traced_socket(sock: AnySocket, operation: str | None = None) -> AnySocket:
     if isinstance(sock, TracedSocket):
         return sock
     _see_tls()
-    traced = _traced(sock, operation or transport_of(sock))
+    traced = _traced(sock, operation or kind_of(sock))
     traced._self_connection.found(sock)
     return traced
 
@@ -182,13 +182,6 @@ def _traced(sock: Any, name: str) -> TracedSocket:
         connection.begin(peer_of(address))
     traced: TracedSocket = counted(sock, connection, TracedSocket)
     return traced
-
-
-def transport_of(sock: Any) -> str:
-    """Return what an operation on a socket is called if nothing is said."""
-    if sock.family == getattr(socket, "AF_UNIX", None):
-        return "unix"
-    return "udp" if sock.type == socket.SOCK_DGRAM else "tcp"
 
 
 _tls = Patches()

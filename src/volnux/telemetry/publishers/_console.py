@@ -107,7 +107,7 @@ def event_line(record: EventMetrics) -> str:
     """Return the line of one event."""
     facts = []
     if record.retry_count:
-        facts.append(f"attempts={record.retry_count + 1}")
+        facts.append(f"attempts={max(record.retry_count + 1, len(record.attempts))}")
     if record.items is not None:
         facts.append(f"items={record.items}")
     facts += _ending(record.error_type, record.error)

@@ -1,0 +1,399 @@
+"""What recording aiohttp changes, and that it can be taken back; websockets; other builds of aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+
+from tests.network._tcp_info import LINUX, tcp_info
+from volnux.telemetry import (
+    capture,
+    instrument,
+    traced_client,
+    traced_event,
+    uninstrument,
+    untrace,
+)
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """Whatever a test instruments is taken back, and what others have traced is gone."""
+    gc.collect()
+    yield
+    uninstrument()
+
+
+@pytest.fixture
+def registry():
+    """Where everything goes, strictly."""
+    with capture(strict=True) as registry:
+        yield registry
+
+
+def attributes():
+    """Everything that aiohttp's modules and classes consist of."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("aiohttp")]
+    kinds = {kind for module in modules for kind in vars(module).values() if inspect.isclass(kind)}
+    return {each: dict(vars(each)) for each in (*modules, *kinds)}
+
+
+async def fetch(client, url):
+    async with client.get(url) as response:
+        return await response.read()
+
+
+def kept(client):
+    """The protocols of a session's idle connections."""
+    return [protocol for each in client.connector._conns.values() for protocol, _ in each]
+
+
+def test_uninstrument_puts_back_every_attribute():
+    """What was in the classes is in them again, the very objects."""
+    before = attributes()
+    instrument("aiohttp")
+    instrument("aiohttp")
+    assert attributes() != before
+    uninstrument("aiohttp")
+    assert attributes() == before
+
+
+def test_sessions_of_before_and_after_count(registry, raw_server):
+    """Also on a connection that has been open since; and none does after `uninstrument`."""
+
+    async def main():
+        async with aiohttp.ClientSession() as old:
+            await fetch(old, raw_server.url("/bytes/5"))
+            instrument("aiohttp")
+            await fetch(old, raw_server.url("/bytes/7"))
+            async with aiohttp.ClientSession() as new:
+                await fetch(new, raw_server.url("/bytes/9"))
+            uninstrument("aiohttp")
+            await fetch(old, raw_server.url("/bytes/11"))
+            (protocol,) = kept(old)
+            assert protocol.transport.get_protocol() is protocol
+            assert not [name for name in vars(protocol) if "volnux" in name]
+
+    asyncio.run(main())
+    ops = registry.network_ops()
+    assert [op.attributes["connection_reused"] for op in ops] == [True, False]
+    seen = raw_server.wait_exchanges(4)[1:3]
+    assert [(op.bytes_sent, op.bytes_received) for op in ops] == [
+        (each.wire_received, each.wire_sent) for each in seen
+    ]
+
+
+def test_a_traced_session_is_the_same_object(registry, raw_server):
+    """Neither its type nor its attributes change, and `untrace` leaves nothing behind."""
+
+    async def main():
+        async with aiohttp.ClientSession() as client:
+            before, kind = {**vars(client)}, type(client)
+            assert traced_client(client) is client
+            assert traced_client(client) is client
+            assert type(client) is kind
+            await fetch(client, raw_server.url("/bytes/5"))
+            assert untrace(client) is client
+            assert untrace(client) is client
+            assert vars(client) == before
+            await fetch(client, raw_server.url("/bytes/5"))
+
+    everything = attributes()
+    asyncio.run(main())
+    assert attributes() == everything
+    assert len(registry.network_ops()) == 1
+
+
+def test_sessions_are_told_apart(registry, raw_server):
+    """Who traces one does not get what others do."""
+
+    async def main():
+        async with aiohttp.ClientSession() as other, aiohttp.ClientSession() as client:
+            traced_client(client)
+            await fetch(other, raw_server.url("/bytes/1"))
+            assert registry.network_ops() == []
+            await fetch(client, raw_server.url("/bytes/1"))
+
+    asyncio.run(main())
+    assert len(registry.network_ops()) == 1
+
+
+def test_a_connection_that_was_used_untraced_is_not_new(registry, raw_server):
+    """Whoever used it: two sessions may share a connector."""
+
+    async def main():
+        async with aiohttp.TCPConnector() as connector:
+            options = {"connector": connector, "connector_owner": False}
+            async with aiohttp.ClientSession(**options) as other:
+                async with traced_client(aiohttp.ClientSession(**options)) as client:
+                    await fetch(other, raw_server.url("/bytes/1"))
+                    await fetch(client, raw_server.url("/bytes/1"))
+
+    asyncio.run(main())
+    (op,) = registry.network_ops()
+    assert op.attributes["connection_reused"] is True
+
+
+def test_the_taps_of_a_session_that_is_gone_are_taken_away():
+    """Nobody has to untrace what does not exist any more."""
+
+    async def main():
+        async with traced_client(aiohttp.ClientSession()):
+            pass
+
+    before = attributes()
+    asyncio.run(main())
+    gc.collect()
+    assert attributes() == before
+
+
+def test_an_exchange_under_way_ends_after_uninstrument(registry, raw_server):
+    """It is recorded to its end, nothing else is, and then the last attribute is put back."""
+
+    async def main():
+        instrument("aiohttp")
+        async with aiohttp.ClientSession() as client:
+            response = await client.get(raw_server.url("/hang-mid-body/100"))
+            uninstrument("aiohttp")
+            assert attributes() != before
+            await fetch(client, raw_server.url("/bytes/1"))
+            raw_server.release()
+            assert len(await response.read()) == 100
+            assert attributes() == before
+
+    before = attributes()
+    asyncio.run(main())
+    (op,) = registry.network_ops()
+    assert (op.status, op.attributes["http.response.body.size"]) == ("completed", 100)
+
+
+def test_instrumenting_again_in_time_changes_nothing(registry, raw_server):
+    """The taps stand as long as somebody needs them."""
+
+    async def main():
+        instrument("aiohttp")
+        async with aiohttp.ClientSession() as client:
+            response = await client.get(raw_server.url("/bytes/100"))
+            uninstrument("aiohttp")
+            instrument("aiohttp")
+            await response.read()
+            await fetch(client, raw_server.url("/bytes/1"))
+
+    asyncio.run(main())
+    assert [op.status for op in registry.network_ops()] == ["completed"] * 2
+
+
+def test_an_exchange_that_has_no_connection_yet_is_under_way(raw_server):
+    """What has begun is recorded to its end, wherever it is."""
+
+    class Patient(AbstractResolver):
+        async def resolve(self, host, port=0, family=0):
+            asked.set()
+            await answer.wait()
+            found = {"hostname": host, "host": raw_server.host, "port": port}
+            return [{**found, "family": family, "proto": 0, "flags": 0}]
+
+        async def close(self):
+            pass
+
+    async def main():
+        nonlocal asked, answer
+        asked, answer = asyncio.Event(), asyncio.Event()
+        instrument("aiohttp")
+        connector = aiohttp.TCPConnector(resolver=Patient())
+        async with aiohttp.ClientSession(connector=connector) as client:
+            url = f"http://patient.invalid:{raw_server.port}/bytes/10"
+            task = asyncio.ensure_future(fetch(client, url))
+            await asked.wait()
+            uninstrument("aiohttp")
+            answer.set()
+            await task
+
+    asked = answer = None
+    with capture(strict=True) as registry:
+        asyncio.run(main())
+    (op,) = registry.network_ops()
+    assert (op.status, op.attributes["http.response.body.size"]) == ("completed", 10)
+
+
+def test_nothing_is_recorded_while_telemetry_is_off(raw_server):
+    """A traced session works as ever."""
+
+    async def main():
+        async with traced_client(aiohttp.ClientSession()) as client:
+            return await fetch(client, raw_server.url("/bytes/5"))
+
+    assert len(asyncio.run(main())) == 5
+
+
+def test_a_route_that_raises_hurts_nobody(raw_server):
+    """It is counted, and the operation has the plain name."""
+
+    async def main():
+        client = traced_client(aiohttp.ClientSession(), route=lambda path: 1 / 0)
+        async with client:
+            await fetch(client, raw_server.url("/bytes/5"))
+
+    with capture() as registry:
+        asyncio.run(main())
+        (op,) = registry.network_ops()
+        assert op.operation == "GET"
+        assert registry.health().errors["client"] == {"route": 1}
+
+
+def test_requests_carry_the_operation(registry, raw_server):
+    """Each hop its own; what the program sends is left alone."""
+
+    async def main():
+        client = traced_client(aiohttp.ClientSession(), propagate_trace=True)
+        async with client:
+            found = json.loads(await fetch(client, raw_server.url("/redirect-to?url=/headers")))
+            options = {"headers": {"traceparent": "mine"}}
+            async with client.get(raw_server.url("/headers"), **options) as response:
+                return found, await response.json()
+
+    with traced_event("fetch"):
+        ours, mine = asyncio.run(main())
+    first, second, _ = registry.network_ops()
+    assert second.task_id in ours["traceparent"]
+    assert first.task_id not in ours["traceparent"]
+    assert mine["traceparent"] == "mine"
+
+
+class Stubborn:
+    """A transport whose protocol cannot be changed."""
+
+    def __init__(self, transport):
+        self._transport = transport
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+    def set_protocol(self, protocol):
+        raise NotImplementedError
+
+
+class Handler(ResponseHandler):
+    def connection_made(self, transport):
+        super().connection_made(Stubborn(transport))
+
+
+@pytest.mark.parametrize("target", ["/bytes/100", "/gzip/100", "/status/204", "/bytes/0"])
+def test_a_connection_that_cannot_be_counted_is_taken_at_its_word(raw_server, target):
+    """The operation ends as ever, and says that nobody has counted."""
+
+    async def main():
+        async with traced_client(aiohttp.ClientSession()) as client:
+            client.connector._factory = functools.partial(Handler, loop=client.connector._loop)
+            await fetch(client, raw_server.url(target))
+
+    with capture() as registry:
+        asyncio.run(main())
+        (op,) = registry.network_ops()
+        assert registry.health().errors["client"] == {"connection": 1}
+    (seen,) = raw_server.wait_exchanges(1)
+    assert op.status == "completed"
+    assert op.attributes["source"] == "declared"
+    assert op.attributes["http.response.status_code"] == seen.status
+    length = None if "204" in target else seen.response_body_bytes
+    assert op.attributes.get("declared") == length
+    assert "complete" not in op.attributes
+
+
+def test_a_server_in_the_same_process_is_left_alone(registry, aiohttp_server):
+    """It reads and writes by the same classes."""
+
+    async def main():
+        async with aiohttp.ClientSession() as client:
+            async with client.post(aiohttp_server.url("/echo"), data=b"x" * 100_000) as response:
+                return await response.read()
+
+    instrument("aiohttp")
+    assert len(asyncio.run(main())) == 100_000
+    (op,) = registry.network_ops()
+    assert op.attributes["http.request.body.size"] == 100_000
+    assert op.attributes["http.response.body.size"] == 100_000
+
+
+async def talk(size, **options):
+    """Say something by a websocket; return what the server's kernel has counted."""
+    info = None
+
+    async def echo(request):
+        nonlocal info
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_bytes(message.data)
+        info = tcp_info(request.transport.get_extra_info("socket"), accepted=True)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    async with traced_client(aiohttp.ClientSession()) as client:
+        async with client.ws_connect(f"http://127.0.0.1:{port}/", **options) as socket:
+            for _ in range(3):
+                await socket.send_bytes(os.urandom(size))
+                assert len(await socket.receive_bytes()) == size
+    await runner.cleanup()
+    return info
+
+
+@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
+@pytest.mark.parametrize("size", [10, 100_000])
+@pytest.mark.parametrize("compress", [0, 15])
+def test_a_websocket_counts_until_it_is_closed(registry, size, compress):
+    """Its frames are part of the exchange that made it, both ways."""
+    info = asyncio.run(talk(size, compress=compress))
+    (op,) = registry.network_ops()
+    assert (op.status, op.attributes["http.response.status_code"]) == ("completed", 101)
+    assert op.attributes["complete"] is True
+    assert (op.bytes_sent, op.bytes_received) == (info.bytes_received, info.bytes_sent)
+
+
+def test_an_upgraded_connection_counts_what_it_says(registry, raw_server):
+    """Until the program lets go of it."""
+
+    async def main():
+        headers = {"Connection": "Upgrade", "Upgrade": "echo"}
+        async with traced_client(aiohttp.ClientSession()) as client:
+            response = await client.get(raw_server.url("/upgrade"), headers=headers)
+            assert response.status == 101
+            (op,) = registry.network_ops()
+            assert op.status == "running"
+            response.close()
+
+    asyncio.run(main())
+    (op,) = registry.network_ops()
+    assert (op.status, op.attributes["http.response.status_code"]) == ("completed", 101)
+
+
+def test_aiohttp_without_its_extensions_counts_the_same():
+    """Its parser and its writer are then written in Python."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    test = "tests/network/test_aiohttp.py::test_two_hundred_exchanges_are_those_of_the_kernel"
+    environment = {**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"}
+    done = subprocess.run(
+        [*command, test], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "1 passed" in done.stdout, done.stdout
