@@ -1,7 +1,8 @@
-"""The clients on `http.client`, driven in the same way, so that one test holds for all of them."""
+"""The clients, driven in the same way, so that one test holds for all of them."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import ssl
 from collections.abc import Iterable
@@ -10,13 +11,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import aiohttp
+import httpx
 import requests
 import urllib3
 
 from volnux.telemetry import traced_client, untrace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
 NONE: Mapping[str, str] = MappingProxyType({})
 Body = bytes | Iterable[bytes] | None
@@ -164,4 +167,80 @@ class Requests(Driver):
         return response.iter_content(size)  # type: ignore[attr-defined, no-any-return]
 
 
-DRIVERS: tuple[type[Driver], ...] = (HttpClient, Urllib3, Requests)
+class Httpx(Driver):
+    """httpx: a client."""
+
+    name = "httpx"
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
+        verify = ssl.create_default_context(cafile=ca) if ca is not None else True
+        client = httpx.Client(
+            verify=verify,
+            timeout=options.get("timeout", 10),
+            follow_redirects=True,
+            trust_env=False,
+        )
+        self._made.callback(client.close)
+        self.client = self._traced(client)
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        request = self.client.build_request(method, url, content=body, headers=headers)
+        return self.client.send(request, stream=True)
+
+    def pieces(self, response: object, size: int) -> Iterable[bytes]:
+        return response.iter_bytes(size)  # type: ignore[attr-defined, no-any-return]
+
+
+class Aiohttp(Driver):
+    """aiohttp: a session, in a loop that runs while something is asked of it."""
+
+    name = "aiohttp"
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
+        self._loop = asyncio.new_event_loop()
+        self._made.callback(self._loop.close)
+        self.client = self._run(self._session(ca, options))
+        self._made.callback(lambda: self._run(self._close()))
+
+    async def _session(self, ca: str | None, options: Mapping[str, Any]) -> Any:
+        context = ssl.create_default_context(cafile=ca)
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=options.get("timeout", 10),
+            sock_read=options.get("timeout", 10),
+        )
+        connector = aiohttp.TCPConnector(ssl=context if ca else True)
+        return self._traced(aiohttp.ClientSession(connector=connector, timeout=timeout))
+
+    async def _close(self) -> None:
+        await self.client.close()
+        await asyncio.sleep(0)
+
+    def _run(self, waiting: Awaitable[Any]) -> Any:
+        return self._loop.run_until_complete(waiting)
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        data = body if body is None or isinstance(body, bytes) else _one_by_one(body)
+        return self._run(self.client.request(method, url, data=data, headers=headers))
+
+    def read(self, response: object) -> bytes:
+        return self._run(response.read())  # type: ignore[attr-defined, no-any-return]
+
+    def pieces(self, response: object, size: int) -> Iterable[bytes]:
+        return iter(lambda: self._run(response.content.read(size)), b"")  # type: ignore[attr-defined]
+
+
+async def _one_by_one(body: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in body:
+        yield piece
+
+
+#: Those on `http.client`, and all.
+ON_HTTP_CLIENT: tuple[type[Driver], ...] = (HttpClient, Urllib3, Requests)
+DRIVERS: tuple[type[Driver], ...] = (*ON_HTTP_CLIENT, Httpx, Aiohttp)

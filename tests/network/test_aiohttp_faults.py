@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import gc
 import io
-import os
 import socket
 import ssl
 import traceback
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver
 
+from tests.network._aiohttp_client import ended, failing
 from tests.network._raw_server import RawServer
 from tests.network._tcp_info import LINUX, tcp_info
 from volnux.telemetry import capture, traced_client
@@ -29,26 +28,6 @@ def registry():
 
 def same(client):
     return client
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
-def failing(url, method="POST", make=traced_client, *, ssl=True, **options):
-    """Fetch in vain; return what was raised. A POST, because aiohttp does not try that again."""
-
-    async def main():
-        connector = aiohttp.TCPConnector(ssl=ssl)
-        async with make(aiohttp.ClientSession(connector=connector)) as client:
-            with pytest.raises(BaseException) as caught:  # noqa: PT012
-                async with client.request(method, url, **options) as response:
-                    await response.read()
-            return caught.value
-
-    return asyncio.run(main())
 
 
 def shape(error):
@@ -76,7 +55,7 @@ FAULTS = {
 def test_a_fault_of_the_server_is_the_operations(registry, raw_server, target):
     """It fails once, with what lies at the root where that is an error of the system."""
     failing(raw_server.url(target))
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", FAULTS[target])
 
 
@@ -91,7 +70,7 @@ def test_the_exception_is_the_librarys_own(raw_server, target):
 def test_half_a_body_counts_as_far_as_it_came(registry, raw_server):
     """The bytes up to the end of the connection are kept, and that some are missing is said."""
     failing(raw_server.url("/short/1000"))
-    op = only(registry)
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert (op.bytes_sent, op.bytes_received) == (seen.wire_received, seen.wire_sent)
     assert op.attributes["http.response.body.size"] == 500
@@ -104,7 +83,7 @@ def test_nonsense_in_a_body_fails_the_operation(registry, raw_server):
     """Even where aiohttp itself tells nobody, and the program waits until it has had enough."""
     timeout = aiohttp.ClientTimeout(total=0.2)
     failing(raw_server.url("/bad-chunk-size"), timeout=timeout)
-    op = only(registry)
+    op = ended(registry)
     assert op.status == "failed"
     assert op.error_type in ("HttpProcessingError", "ClientPayloadError", "ClientResponseError")
     assert op.attributes["http.response.body.size"] == 100
@@ -120,7 +99,7 @@ def test_what_comes_behind_the_end_is_a_finding(registry, raw_server):
                     await response.read()
 
     asyncio.run(main())
-    op = only(registry)
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 1000
     assert op.attributes["complete"] is True
     assert op.attributes.get("excess", 0) in (0, 10)  # aiohttp does not wait for it
@@ -140,7 +119,7 @@ def test_a_refused_connection_fails_the_operation(registry):
         port = unused.getsockname()[1]
         error = failing(f"http://127.0.0.1:{port}/")
     assert type(error) is aiohttp.ClientConnectorError
-    op = only(registry)
+    op = ended(registry)
     assert (op.host, op.port) == ("127.0.0.1", port)
     assert (op.status, op.error_type) == ("failed", "ConnectionRefusedError")
     assert (op.bytes_sent, op.bytes_received) == (0, 0)
@@ -149,7 +128,7 @@ def test_a_refused_connection_fails_the_operation(registry):
 def test_a_name_that_is_none_fails_the_operation(registry):
     """DNS failures have the name that was looked for."""
     failing("http://nowhere.invalid/")
-    op = only(registry)
+    op = ended(registry)
     assert (op.host, op.status, op.error_type) == ("nowhere.invalid", "failed", "gaierror")
 
 
@@ -161,7 +140,7 @@ def test_a_certificate_that_does_not_hold_fails_the_operation(
     with RawServer(tls=authority, certificate=certificate) as server:
         error = failing(server.url("/bytes/1"), ssl=client_context)
     assert isinstance(error, aiohttp.ClientConnectorCertificateError)
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "SSLCertVerificationError")
     assert op.bytes_sent == 0
 
@@ -170,185 +149,9 @@ def test_something_else_where_tls_was_meant_fails(registry, echo_server, client_
     """A handshake with what speaks no TLS is an error of TLS."""
     host, port = echo_server.address
     failing(f"https://{host}:{port}/", ssl=client_context)
-    op = only(registry)
+    op = ended(registry)
     assert op.status == "failed"
     assert issubclass(getattr(ssl, op.error_type), ssl.SSLError)
-
-
-class Slow(AbstractResolver):
-    """Finds no address, and takes its time."""
-
-    async def resolve(self, *args, **kwargs):
-        await asyncio.Event().wait()
-
-    async def close(self):
-        pass
-
-
-TIMEOUTS = ["total", "sock_read"]
-
-
-@pytest.mark.parametrize("phase", TIMEOUTS)
-@pytest.mark.parametrize("target", ["/hang-before-headers", "/hang-mid-headers", "/hang-mid-body"])
-def test_a_timeout_fails_the_operation(registry, raw_server, target, phase):
-    """Before the headers, in them and in the body: one name for each of aiohttp's."""
-    timeout = aiohttp.ClientTimeout(**{phase: 0.05})
-    error = failing(raw_server.url(target), timeout=timeout)
-    assert isinstance(error, asyncio.TimeoutError)
-    op = only(registry)
-    assert (op.status, op.error_type) == ("failed", "TimeoutError")
-    raw_server.release()
-
-
-@pytest.mark.parametrize("phase", ["total", "connect"])
-def test_a_timeout_before_there_is_a_connection_fails_the_operation(registry, phase):
-    """A cancellation by aiohttp's own timer is the timeout that the program sees."""
-
-    async def main():
-        timeout = aiohttp.ClientTimeout(**{phase: 0.05})
-        connector = aiohttp.TCPConnector(resolver=Slow())
-        client = traced_client(aiohttp.ClientSession(connector=connector, timeout=timeout))
-        async with client:
-            with pytest.raises(asyncio.TimeoutError):
-                await client.get("http://slow.invalid/")
-
-    asyncio.run(main())
-    op = only(registry)
-    assert (op.status, op.error_type) == ("failed", "TimeoutError")
-
-
-def test_a_slow_body_keeps_what_had_come(registry, raw_server):
-    """Byte by byte, until the program has had enough."""
-
-    async def main():
-        async with traced_client(aiohttp.ClientSession()) as client:
-            async with client.get(raw_server.url("/drip/10")) as response:
-                raw_server.step(3)
-                assert len(await response.content.readexactly(3)) == 3
-                with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(response.content.read(), 0.01)
-
-    asyncio.run(main())
-    op = only(registry)
-    assert (op.status, op.error_type) == ("cancelled", "CancelledError")
-    assert op.attributes["http.response.body.size"] == op.attributes["decoded"] == 3
-
-
-def test_a_read_that_was_given_up_may_be_tried_again(registry, raw_server):
-    """What succeeds in the end has not failed."""
-
-    async def main():
-        async with traced_client(aiohttp.ClientSession()) as client:
-            async with client.get(raw_server.url("/drip/2")) as response:
-                with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(response.content.read(1), 0.01)
-                raw_server.step(2)
-                assert len(await response.content.read()) == 2
-
-    asyncio.run(main())
-    assert (only(registry).status, only(registry).attributes["decoded"]) == ("completed", 2)
-
-
-async def cancelled(coroutine, wait):
-    task = asyncio.ensure_future(coroutine)
-    await wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-@pytest.mark.parametrize("target", ["/hang-before-headers/10", "/hang-mid-body/10"])
-def test_a_cancelled_task_cancels_its_operation(registry, raw_server, target):
-    """Before the headers and in the body, with the bytes so far."""
-
-    async def main():
-        async with traced_client(aiohttp.ClientSession()) as client:
-
-            async def get():
-                async with client.get(raw_server.url(target)) as response:
-                    await response.read()
-
-            def ready():
-                ops = registry.network_ops()
-                return ops and (ops[0].bytes_received if "body" in target else ops[0].bytes_sent)
-
-            async def wait():
-                while not ready():
-                    await asyncio.sleep(0)
-                await asyncio.sleep(0)
-
-            await cancelled(get(), wait)
-
-    asyncio.run(main())
-    assert (only(registry).status, only(registry).error_type) == ("cancelled", "CancelledError")
-    raw_server.release()
-
-
-def test_a_cancelled_task_that_closes_nothing_cancels_its_operation(registry, raw_server):
-    """It ends with its connection, and says what became of the reading."""
-
-    async def main():
-        started = asyncio.Event()
-        async with traced_client(aiohttp.ClientSession()) as client:
-
-            async def get():
-                response = await client.get(raw_server.url("/hang-mid-body/10"))
-                await response.content.readexactly(5)
-                started.set()
-                await response.content.read()
-
-            await cancelled(get(), started.wait)
-            raw_server.release()
-            while registry.health().in_flight:
-                await asyncio.sleep(0)
-
-    asyncio.run(main())
-    assert (only(registry).status, only(registry).error_type) == ("cancelled", "CancelledError")
-
-
-def test_a_task_that_is_cancelled_while_it_connects_cancels_its_operation(registry):
-    """That is no timeout."""
-
-    async def main():
-        connector = aiohttp.TCPConnector(resolver=Slow())
-        async with traced_client(aiohttp.ClientSession(connector=connector)) as client:
-            await cancelled(client._request("GET", "http://slow.invalid/"), lambda: asyncio.sleep(0))
-
-    asyncio.run(main())
-    assert only(registry).status == "cancelled"
-
-
-def test_a_session_that_is_closed_mid_stream_ends_its_operations(registry, raw_server):
-    """With what had come, while somebody still holds the response."""
-
-    async def main():
-        client = traced_client(aiohttp.ClientSession())
-        response = await client.get(raw_server.url("/bytes/9000000"))
-        await response.content.read(10)
-        await client.close()
-        assert only(registry).attributes["complete"] is False
-        response.close()
-
-    asyncio.run(main())
-    assert only(registry).attributes["declared"] == 9_000_000
-
-
-def test_a_loop_that_ends_takes_its_operations_along(raw_server):
-    """Not ended is not ended twice: what nobody finishes is said to be in flight."""
-    with capture(strict=True) as registry:
-
-        async def main():
-            client = traced_client(aiohttp.ClientSession())
-            response = await client.get(raw_server.url("/bytes/100"))
-            await response.content.wait_eof()
-            await client.close()
-            return response
-
-        response = asyncio.run(main())
-        assert registry.health().in_flight == 1
-        del response
-        gc.collect()
-        assert only(registry).status == "completed"
 
 
 def test_a_body_that_raises_fails_its_operation(registry, raw_server):
@@ -360,7 +163,7 @@ def test_a_body_that_raises_fails_its_operation(registry, raw_server):
 
     error = failing(raw_server.url("/echo"), data=body())
     assert type(error.__cause__) is ZeroDivisionError
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "ClientConnectionError")
     assert op.bytes_sent > 0
 
@@ -397,32 +200,8 @@ def test_an_upload_that_is_cut_off_counts_what_the_kernel_took(registry, raw_ser
         (sock,) = sockets
         info = tcp_info(sock)
         sock.close()
-    op = only(registry)
+    op = ended(registry)
     assert op.status == "failed"
     assert op.bytes_sent == info.bytes_sent + info.bytes_unsent
     assert op.attributes["http.request.body.size"] < 90_000_000
     gc.collect()  # asyncio warns of a connection that could not send what it had to
-
-
-def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
-    """The child lets go of its copy; the parent's operation ends once."""
-
-    async def main():
-        async with traced_client(aiohttp.ClientSession()) as client:
-            response = await client.get(raw_server.url("/bytes/100"))
-            await response.content.wait_eof()
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    response.release()
-                    code = 0
-                finally:
-                    os._exit(code)
-            assert os.waitpid(child, 0)[1] == 0
-            await response.read()
-
-    asyncio.run(main())
-    op = only(registry)
-    assert op.status == "completed"
-    assert op.attributes["http.response.body.size"] == op.attributes["decoded"] == 100

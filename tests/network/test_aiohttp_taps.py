@@ -14,11 +14,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 
-from tests.network._tcp_info import LINUX, tcp_info
 from volnux.telemetry import (
     capture,
     instrument,
@@ -137,12 +135,12 @@ def test_a_connection_that_was_used_untraced_is_not_new(registry, raw_server):
     """Whoever used it: two sessions may share a connector."""
 
     async def main():
-        async with aiohttp.TCPConnector() as connector:
-            options = {"connector": connector, "connector_owner": False}
-            async with aiohttp.ClientSession(**options) as other:
-                async with traced_client(aiohttp.ClientSession(**options)) as client:
-                    await fetch(other, raw_server.url("/bytes/1"))
-                    await fetch(client, raw_server.url("/bytes/1"))
+        options = {"connector": aiohttp.TCPConnector(), "connector_owner": False}
+        other = aiohttp.ClientSession(**options)
+        client = traced_client(aiohttp.ClientSession(**options))
+        async with options["connector"], other, client:
+            await fetch(other, raw_server.url("/bytes/1"))
+            await fetch(client, raw_server.url("/bytes/1"))
 
     asyncio.run(main())
     (op,) = registry.network_ops()
@@ -319,73 +317,15 @@ def test_a_server_in_the_same_process_is_left_alone(registry, aiohttp_server):
     """It reads and writes by the same classes."""
 
     async def main():
-        async with aiohttp.ClientSession() as client:
-            async with client.post(aiohttp_server.url("/echo"), data=b"x" * 100_000) as response:
-                return await response.read()
+        client, url = aiohttp.ClientSession(), aiohttp_server.url("/echo")
+        async with client, client.post(url, data=b"x" * 100_000) as response:
+            return await response.read()
 
     instrument("aiohttp")
     assert len(asyncio.run(main())) == 100_000
     (op,) = registry.network_ops()
     assert op.attributes["http.request.body.size"] == 100_000
     assert op.attributes["http.response.body.size"] == 100_000
-
-
-async def talk(size, **options):
-    """Say something by a websocket; return what the server's kernel has counted."""
-    info = None
-
-    async def echo(request):
-        nonlocal info
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_bytes(message.data)
-        info = tcp_info(request.transport.get_extra_info("socket"), accepted=True)
-        return socket
-
-    app = web.Application()
-    app.router.add_get("/", echo)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    async with traced_client(aiohttp.ClientSession()) as client:
-        async with client.ws_connect(f"http://127.0.0.1:{port}/", **options) as socket:
-            for _ in range(3):
-                await socket.send_bytes(os.urandom(size))
-                assert len(await socket.receive_bytes()) == size
-    await runner.cleanup()
-    return info
-
-
-@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
-@pytest.mark.parametrize("size", [10, 100_000])
-@pytest.mark.parametrize("compress", [0, 15])
-def test_a_websocket_counts_until_it_is_closed(registry, size, compress):
-    """Its frames are part of the exchange that made it, both ways."""
-    info = asyncio.run(talk(size, compress=compress))
-    (op,) = registry.network_ops()
-    assert (op.status, op.attributes["http.response.status_code"]) == ("completed", 101)
-    assert op.attributes["complete"] is True
-    assert (op.bytes_sent, op.bytes_received) == (info.bytes_received, info.bytes_sent)
-
-
-def test_an_upgraded_connection_counts_what_it_says(registry, raw_server):
-    """Until the program lets go of it."""
-
-    async def main():
-        headers = {"Connection": "Upgrade", "Upgrade": "echo"}
-        async with traced_client(aiohttp.ClientSession()) as client:
-            response = await client.get(raw_server.url("/upgrade"), headers=headers)
-            assert response.status == 101
-            (op,) = registry.network_ops()
-            assert op.status == "running"
-            response.close()
-
-    asyncio.run(main())
-    (op,) = registry.network_ops()
-    assert (op.status, op.attributes["http.response.status_code"]) == ("completed", 101)
 
 
 def test_aiohttp_without_its_extensions_counts_the_same():

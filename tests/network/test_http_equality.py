@@ -7,41 +7,39 @@ import random
 import pytest
 
 from tests.network._drivers import DRIVERS
+from tests.network._exactness import EXCHANGES, random_exchange
 from volnux.telemetry import capture
-
-EXCHANGES = 200
-KINDS = ("bytes", "chunked", "gzip", "deflate", "br", "zstd", "gzip-chunked", "echo", "status")
-
-
-def target_of(chance):
-    kind = chance.choice(KINDS)
-    if kind == "echo":
-        return "/echo"
-    if kind == "status":
-        return f"/status/{chance.choice([200, 204, 304, 404, 500])}"
-    size = chance.choice([0, 1, chance.randrange(100), chance.randrange(100_000)])
-    return f"/{kind}/{size}"
-
-
-def body_of(chance):
-    size = chance.choice([0, 1, chance.randrange(1000), chance.randrange(200_000)])
-    if chance.random() < 0.5:
-        return chance.randbytes(size)
-    return iter([chance.randbytes(size // 2), chance.randbytes(size // 2 + 1)])
 
 
 @pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
 def test_every_count_is_the_kernels(kind, raw_server):
     """All encodings and framings, with and without bodies, on connections that are kept or not."""
-    chance = random.Random(f"volnux {kind.name}")  # repeatable, not secret
+    chance = random.Random(f"volnux {kind.name}")
     with capture(strict=True) as registry, kind() as driver:
         for _ in range(EXCHANGES):
-            target = target_of(chance)
-            method = chance.choice(["GET", "HEAD", "DELETE"]) if target != "/echo" else "POST"
-            headers = {"Connection": "close"} if chance.random() < 0.1 else {}
-            body = body_of(chance) if method == "POST" else None
-            driver.fetch(raw_server.url(target), method, body, headers)
-    counted = [
-        (each.wire_received, each.wire_sent) for each in raw_server.wait_exchanges(EXCHANGES)
-    ]
+            driver.fetch(*random_exchange(raw_server, chance))
+    counted = [(it.wire_received, it.wire_sent) for it in raw_server.wait_exchanges(EXCHANGES)]
     assert [(op.bytes_sent, op.bytes_received) for op in registry.network_ops()] == counted
+
+
+@pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
+def test_over_tls_both_counts_are_true(kind, tls_server, ca_pem):
+    """Plain bytes are what the server exchanged; those of the wire what its kernel says."""
+    chance = random.Random(f"volnux TLS {kind.name}")
+    with capture(strict=True) as registry, kind(str(ca_pem)) as driver:
+        for _ in range(50):
+            driver.fetch(*random_exchange(tls_server, chance))
+    seen, ops = tls_server.wait_exchanges(50), registry.network_ops()
+    plain = [
+        (
+            it.request_head_bytes + it.request_framed_bytes,
+            it.response_head_bytes + it.response_framed_bytes,
+        )
+        for it in seen
+    ]
+    assert [(op.bytes_sent, op.bytes_received) for op in ops] == plain
+    for op, it in zip(ops, seen, strict=True):
+        # A server that closes says so over TLS, which may come after its account of the exchange.
+        if op.attributes["connection_reused"] and it.header("Connection") != "close":
+            wire = op.attributes["wire_bytes_sent"], op.attributes["wire_bytes_received"]
+            assert wire == (it.wire_received, it.wire_sent)

@@ -12,7 +12,8 @@ import pytest
 import requests
 import urllib3
 
-from tests.network._drivers import DRIVERS, HttpClient, Requests, Urllib3
+from tests.network._drivers import ON_HTTP_CLIENT as DRIVERS
+from tests.network._drivers import HttpClient, Requests, Urllib3
 from tests.network._raw_server import RawServer
 from volnux.telemetry import capture, traced_client
 

@@ -129,11 +129,17 @@ def _compared(suite: Suite, rounds: int) -> dict[str, Any]:
         "after": active.counts(),
         "deselected": len(active.deselected),
         "seconds": [bare.seconds, active.seconds],
-        "stopped": [mode for mode, run in runs.items() if run.status is None],
+        "stopped": [_why(mode, run) for mode, run in runs.items() if not run.is_whole],
         "recorded": active.recorded or empty,
         "differences": [one.to_dict() for one in found],
         "failing": _failing(bare, active),
     }
+
+
+def _why(mode: str, run: Run) -> str:
+    if run.status is None:
+        return f"The {mode} run was stopped: it took too long."
+    return f"The {mode} run ended with pytest's status {run.status}, before its end."
 
 
 def _failing(bare: Run, active: Run) -> list[str]:

@@ -42,7 +42,8 @@ def plain(results: Mapping[str, Any]) -> str:
     for result in results["libraries"]:
         rows = zip(COLUMNS, _row(result), strict=True)
         parts.append("\n".join(f"{name:28} {value}" for name, value in rows))
-        parts += [f"{_line(one)}\n{_tail(one['text'])}" for one in result.get("differences", ())]
+        parts += result.get("stopped", ())
+        parts += _told(result.get("differences", ()))
         parts += [f"swallowed: {line}" for line in _swallowed(result)]
     return "\n\n".join(parts)
 
@@ -57,6 +58,14 @@ def markdown(results: Mapping[str, Any]) -> str:
         parts += _list("volnux swallowed an error of its own", _swallowed(result))
         parts += _list("Fails both ways", (f"`{test}`" for test in result.get("failing", ())))
     return "\n".join(parts).rstrip()
+
+
+def _told(differences: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    seen = set[str]()
+    for one in differences:
+        why = one["text"].rpartition("\n")[2]
+        yield _line(one) if why in seen else f"{_line(one)}\n{_tail(one['text'])}"
+        seen.add(why)
 
 
 def _about(results: Mapping[str, Any]) -> str:
@@ -98,7 +107,7 @@ def _story(result: Result) -> str:
     parts = [result["remark"], f"{bare:.0f} s bare, {active:.0f} s with volnux."]
     if result["deselected"]:
         parts.append(f"Its own configuration leaves out {result['deselected']} tests.")
-    parts += [f"The {mode} run was stopped: it took too long." for mode in result["stopped"]]
+    parts += result["stopped"]
     return " ".join(filter(None, parts))
 
 

@@ -67,6 +67,11 @@ class Run:
     status: int | None = None
     recorded: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to its end: pytest says 0 or 1 then."""
+        return self.status in (0, 1)
+
     def word(self, test: str) -> str:
         """What became of a test; "missing" if nobody ever said."""
         found = self.outcomes.get(test)
@@ -108,7 +113,7 @@ class Suite:
         command = [*ALONE] if self._is_alone else []
         command += [str(self._python), "-m", "pytest", "-p", "volnux_outcomes"]
         command += ["-p", "volnux_active"] if is_active else []
-        command += ["-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT}", *self._library.options]
+        command += [f"--timeout={TEST_TIMEOUT}", *self._library.options]
         command += [*files] or [self._library.tests]
         paths = [self._volnux] if is_active else []
         environment = _environments.variables(self._library, folder, *paths)

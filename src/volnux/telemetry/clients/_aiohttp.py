@@ -14,13 +14,13 @@ from time import perf_counter
 from weakref import ref
 
 import aiohttp
-from aiohttp import client_proto, client_reqrep, connector, http_writer, streams
+from aiohttp import client_proto, client_reqrep, connector, helpers, http_writer, streams
 from aiohttp.http import WebSocketWriter
 
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients import _aiohttp_body as body
 from volnux.telemetry.clients import _aiohttp_line as line
-from volnux.telemetry.clients._aiohttp_body import Hop
+from volnux.telemetry.clients._aiohttp_body import UNDER_WAY, Hop
 from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._patching import Tap
 
@@ -47,7 +47,7 @@ def _begin(request: Any) -> Hop | None:
     session = getattr(request, "_session", None)
     if session is None or not SWITCH.on:  # a request to a proxy has none
         return None
-    settings: Settings | None = session.__dict__.get(SETTINGS)
+    settings: Settings | None = getattr(session, SETTINGS, None)
     if settings is None:
         if not _everywhere:
             return None
@@ -56,13 +56,13 @@ def _begin(request: Any) -> Hop | None:
         url = request.url
         target = "" if settings.route is None else url.raw_path
         hop = Hop(request.method, url.raw_host or "", url.port, target, settings)
+        request._volnux_hop = hop
     except Exception as error:  # noqa: BLE001  # the request goes unrecorded
         mishap("exchange", error)
         return None
-    body.UNDER_WAY.add(hop)
+    UNDER_WAY.add(hop)
     if settings.propagate_trace:
         _take_along(request, hop)
-    request._volnux_hop = hop
     return hop
 
 
@@ -71,25 +71,24 @@ def _take_along(request: Any, hop: Hop) -> None:
     from volnux.telemetry.clients._trace import trace_headers
 
     try:
-        ours = request.__dict__.get(TRACEPARENT)
-        if request.headers.get(TRACEPARENT) != ours:
+        # A middleware may send a request again that carries the one before.
+        if request.headers.get(TRACEPARENT) != getattr(request, "_volnux_traceparent", None):
             return
         for name, value in trace_headers(hop):
             request.headers[name] = value
-        # Remembered, for a middleware may send the same request again.
-        request.__dict__[TRACEPARENT] = request.headers.get(TRACEPARENT)
+        request._volnux_traceparent = request.headers.get(TRACEPARENT)
     except Exception as error:  # noqa: BLE001  # the request goes without it
         hop.note_error(TRACEPARENT, error)
 
 
-def _meet(hop: Hop, connection: Any, new: list[float] | None) -> None:
+def _meet(hop: Hop, connection: Any, protocol: Any, new: list[float] | None) -> None:
     """Have what crosses a connection count for an exchange."""
     connection._volnux_hop = hop
-    found = connection.protocol.__dict__.get(line.LINE)
-    if found is None:
-        found = line.line_of(connection.protocol)
+    found = getattr(protocol, line.LINE, None) or line.line_of(protocol)
     hop.line = found
     found.exchange = hop
+    if found.queue:
+        found.forget()
     hop.connected(found.sock, reused=new is None, is_tls=found.is_tls)
     if new is not None and hop.connecting:
         hop.note("connect_seconds", new[0] - hop.connecting)
@@ -114,7 +113,6 @@ async def _connected(hop: Hop, request: Any, coroutine: Coroutine[Any, Any, Any]
     try:
         return await coroutine
     except BaseException as error:
-        vars(request).pop(HOP, None)
         hop.end(_seen_from_outside(request, error))
         raise
 
@@ -134,12 +132,16 @@ def _seen_from_outside(request: Any, error: BaseException) -> BaseException:
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def send(self: Any, conn: Any, *args: Any, **kwargs: Any) -> Any:
-        # Asked in any case: what anybody has used is not new any more.
-        new = conn.protocol.__dict__.pop(NEW, None)
-        hop = self.__dict__.pop(HOP, None) or _begin(self)
+        protocol = conn.protocol
+        new = getattr(protocol, NEW, None)
+        if new is not None:  # in any case: what anybody has used is not new any more
+            del protocol._volnux_new
+        hop = getattr(self, HOP, None)
+        if hop is None or hop.is_ended:
+            hop = _begin(self)
         if hop is not None:
             try:
-                _meet(hop, conn, new)
+                _meet(hop, conn, protocol, new)
             except Exception as error:  # noqa: BLE001  # the exchange goes uncounted
                 hop.note_error("connection", error)
         return original(self, conn, *args, **kwargs)
@@ -177,7 +179,7 @@ async def _started(
 def _closing(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
     def close(self: Any, *args: Any, **kwargs: Any) -> None:
-        hop = vars(self).pop(HOP, None)
+        hop = getattr(self, HOP, None)
         if hop is not None:  # there was no response: what made aiohttp close it is being handled
             hop.end(sys.exc_info()[1])
         original(self, *args, **kwargs)
@@ -190,7 +192,7 @@ def _making(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         original(self, *args, **kwargs)
         # Made when there is a connection, and told of it when it is ready: TLS is in between.
-        vars(self)[NEW] = [perf_counter(), 0.0]
+        self._volnux_new = [perf_counter(), 0.0]
 
     return __init__
 
@@ -198,7 +200,7 @@ def _making(original: Callable[..., None]) -> Callable[..., None]:
 def _made(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
     def connection_made(self: Any, *args: Any, **kwargs: Any) -> None:
-        new = vars(self).get(NEW)
+        new = getattr(self, NEW, None)
         if new is not None:
             new[1] = perf_counter()
         original(self, *args, **kwargs)
@@ -209,7 +211,7 @@ def _made(original: Callable[..., None]) -> Callable[..., None]:
 def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def _create_direct_connection(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
-        hop = vars(req).get(HOP)
+        hop = getattr(req, HOP, None)
         if hop is not None:
             hop.resolving = perf_counter()
         return original(self, req, *args, **kwargs)
@@ -219,13 +221,14 @@ def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _resolved(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def _wrap_create_connection(self: Any, *args: Any, req: Any, **kwargs: Any) -> Any:
-        hop = vars(req).get(HOP)
+    def _wrap_create_connection(self: Any, *args: Any, **kwargs: Any) -> Any:
+        req: Any = kwargs.get("req")
+        hop = getattr(req, HOP, None)
         if hop is not None:
             first, hop.connecting = not hop.connecting, perf_counter()
-            if first and hop.resolving and not aiohttp.helpers.is_ip_address(req.host):
+            if first and hop.resolving and not helpers.is_ip_address(req.host):
                 hop.note("dns_seconds", hop.connecting - hop.resolving)
-        return original(self, *args, req=req, **kwargs)
+        return original(self, *args, **kwargs)
 
     return _wrap_create_connection
 
@@ -260,7 +263,7 @@ TAP = Tap(_install, _uninstall)
 
 def _drop(user: object) -> None:
     """Let go of the taps; they stand until what is under way has ended."""
-    if body.UNDER_WAY:
+    if UNDER_WAY:
         TAP.use(_last)
         if _last not in body.ON_QUIET:
             body.ON_QUIET.append(_last)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     class Line(Protocol):
         """The connection that carries an exchange."""
 
+        queue: Any
+
         def flush(self) -> None: ...
 
 
@@ -94,14 +96,16 @@ class Hop(Exchange):
 
     def read(self, reader: Any) -> None:
         """End it: the program has taken the last of the body."""
-        UNREAD.pop(self._key, None)
-        UNDER_WAY.discard(self)
-        if self.may_be_encoded or ON_QUIET or self._wire is not None: 
+        line = self.line
+        if line is None or line.queue or ON_QUIET or self.may_be_encoded:
             self._reader = reader
             self.end()
-        else:
-            self._answer = self._reader = self.line = None
-            Exchange.end(self)
+            return
+        # As most do: there is nothing more to be said than that it has ended.
+        UNDER_WAY.discard(self)
+        UNREAD.pop(self._key, None)
+        self._answer = self._reader = self.line = None
+        Exchange.end(self)
 
     def _let_go(self, _: object) -> None:
         self.end(self._interrupted)
@@ -119,8 +123,12 @@ class Hop(Exchange):
 
     def waited(self, error: BaseException | None) -> None:
         """Say how a wait for more of the body ended. The program may try again after a timeout."""
+        if error is None:
+            self._interrupted = None
+            return
         # As new: a traceback would keep the response alive, and with it what waits for its end.
-        self._interrupted = None if error is None else type(error)(*error.args)
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        self._interrupted = (asyncio.CancelledError if is_cancelled else TimeoutError)(*error.args)
 
     def broken(self, error: BaseException) -> None:
         """End it because the body cannot be read any more."""
@@ -140,7 +148,10 @@ class Hop(Exchange):
             self.line = None
         if self._key:
             UNREAD.pop(self._key, None)
-            self._count(self._reader_now())
+            try:
+                self._count(self._reader_now())
+            except Exception as mistake:  # noqa: BLE001  # the end comes all the same
+                self.note_error("body", mistake)
             self._reader = self._answer = None
         if error is not None and isinstance(error, asyncio.TimeoutError):
             error = TimeoutError(str(error))  # aiohttp has four of them for one fault

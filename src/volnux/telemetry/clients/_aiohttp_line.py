@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: What we keep in a protocol of aiohttp: its line.
 LINE = "_volnux_line"
+#: As many bytes as every socket takes that has nothing to send.
+_LITTLE = 2048
 #: All there are.
 LINES: WeakSet[Line] = WeakSet()
 
@@ -33,26 +35,29 @@ class Line(asyncio.Protocol):
         "__weakref__",
         "_gone",
         "_handler",
+        "_is_closing",
         "_left",
         "_mark",
-        "_queue",
         "_queued",
         "_transport",
         "exchange",
         "is_tls",
+        "queue",
         "sock",
     )
 
     def __init__(self, handler: Any, transport: Any) -> None:
         self._handler = handler
         self._transport = transport
+        self._is_closing: Callable[[], bool] = transport.is_closing
         self._left: Callable[[], int] = transport.get_write_buffer_size
         self.sock = transport.get_extra_info("socket")
         self.is_tls = transport.get_extra_info("ssl_object") is not None
+        #: Whose bytes they are: the exchange that is on the connection, or was the last one.
         self.exchange: Exchange | None = None
-        # What was written and has not left, how many bytes that is, how many have left since it began,
-        # and what the kernel had been given then.
-        self._queue: deque[Any] = deque()
+        #: What has been written and has not left. With it: how many bytes that is, how many have left
+        #: since it began, and what the kernel had taken then.
+        self.queue: deque[Any] = deque()
         self._queued = self._gone = 0
         self._mark: int | None = None
 
@@ -62,16 +67,19 @@ class Line(asyncio.Protocol):
     def detach(self) -> None:
         """Leave the connection to aiohttp's own protocol."""
         vars(self._handler).pop(LINE, None)
-        if self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._handler)
+        try:
+            if self._transport.get_protocol() is self:
+                self._transport.set_protocol(self._handler)
+        except AttributeError:  # of TLS that is closed, in asyncio
+            pass
 
     # --- in -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
         if exchange is not None:
-            if self._queue:
-                self.flush()
+            if self.queue:
+                self._flush(exchange)
             exchange.received(len(data), data)
         self._handler.data_received(data)
 
@@ -85,16 +93,17 @@ class Line(asyncio.Protocol):
         return found
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange = self.exchange
-        if exchange is not None:
-            self.flush()
-            # Where aiohttp closes a connection that it does not understand, it has noted why.
-            error = exc or self._handler.exception()
-            if error is not None and not exchange.response.is_complete:
-                exchange.trouble(error)
+        exchange, self.exchange = self.exchange, None
+        if exchange is None or exchange.is_ended:
+            self._handler.connection_lost(exc)
+            return
+        self._flush(exchange)
+        # Where aiohttp closes a connection that it does not understand, it has noted why.
+        error = self._handler.exception() if exc is None else exc
+        if error is not None and not exchange.response.is_complete:
+            exchange.trouble(error)
         self._handler.connection_lost(exc)
-        if exchange is not None:
-            exchange.closed()
+        exchange.closed()
 
     # --- out ------------------------------------------------------------------------------------
 
@@ -108,60 +117,71 @@ class Line(asyncio.Protocol):
     def written(self, data: Any) -> None:
         """Count bytes of the request that have been given to the transport."""
         exchange = self.exchange
-        if exchange is None or self._transport.is_closing():  # which it was not before: it has failed
+        if exchange is None or self._is_closing():  # which it was not before: it has failed
             return
-        if self._queue or self._left():
-            self._put((data,))
+        size = len(data)
+        # Little and for the first time always goes at once: nothing is before it.
+        if (exchange.is_sending or size > _LITTLE) and (self.queue or self._left()):
+            self._put(exchange, (data,))
         else:
-            exchange.sent(len(data), data)
+            exchange.is_sending = True
+            exchange.sent(size, data)
 
     def written_all(self, chunks: Iterable[Any]) -> None:
         """Count several pieces that have been given to the transport at once."""
-        if self.exchange is not None and not self._transport.is_closing() and self._left():
-            self._put(chunks)
+        exchange = self.exchange
+        if exchange is None or self._is_closing():
+            return
+        exchange.is_sending = True
+        if self.queue or self._left():
+            self._put(exchange, chunks)
         else:
             for chunk in chunks:
-                self.written(chunk)
+                exchange.sent(len(chunk), chunk)
 
-    def _put(self, chunks: Iterable[Any]) -> None:
+    def _put(self, exchange: Exchange, chunks: Iterable[Any]) -> None:
         for data in chunks:
-            self._queue.append(data)
+            self.queue.append(data)
             self._queued += len(data)
-        self.flush()
-        if self._queue and self._mark is None and not self.is_tls:
+        self._flush(exchange)
+        if self.queue and self._mark is None and not self.is_tls:
             self._mark = taken_bytes(self.sock)
             self._gone = 0
 
     def flush(self) -> None:
         """Count what has left the transport's buffer by now."""
-        if not self._queue:
+        if self.exchange is not None:
+            self._flush(self.exchange)
+
+    def _flush(self, exchange: Exchange) -> None:
+        if not self.queue:
             return
-        if not self._transport.is_closing():
-            self._take(self._queued - self._left())
+        if not self._is_closing():
+            self._take(exchange, self._queued - self._left())
             return
         # A transport that fails forgets what it had not sent; the kernel knows what it was given.
         now = None if self._mark is None else taken_bytes(self.sock)
         if now is not None and self._mark is not None:
-            self._take(now - self._mark - self._gone)
+            self._take(exchange, now - self._mark - self._gone)
 
-    def _take(self, count: int) -> None:
-        exchange = self.exchange
-        while count > 0 and self._queue and exchange is not None:
-            data = self._queue[0]
+    def _take(self, exchange: Exchange, count: int) -> None:
+        while count > 0 and self.queue:
+            data = self.queue[0]
             step = min(count, len(data))
             exchange.sent(step, data)
             count -= step
             self._queued -= step
             self._gone += step
             if step == len(data):
-                self._queue.popleft()
+                self.queue.popleft()
             else:
-                self._queue[0] = memoryview(data)[step:]
-        if not self._queue:
-            self._forget()
+                self.queue[0] = memoryview(data)[step:]
+        if not self.queue:
+            self.forget()
 
-    def _forget(self) -> None:
-        self._queue.clear()
+    def forget(self) -> None:
+        """Count nothing more of what has been written and has not left."""
+        self.queue.clear()
         self._queued = self._gone = 0
         self._mark = None
 

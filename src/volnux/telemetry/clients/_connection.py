@@ -213,16 +213,17 @@ def kind_of(sock: Any) -> str:
 
 
 def peer_of(address: Any) -> Peer:
-    """Return the host and port that a socket's address names."""
-    if isinstance(address, tuple) and len(address) > 1:
-        port = address[1]
-        is_port = isinstance(port, int) and 0 <= port <= 65_535
-        return _host_of(address[0]), port if is_port else None
-    return _host_of(address), None
+    """Return the host and port that a socket's address names; of a Unix socket's path the last part."""
+    if not isinstance(address, tuple):
+        name = _text_of(address).rstrip("/").rpartition("/")[2]
+        # A socket pair has no name, and one that begins with a zero byte is in no folder.
+        return name.replace("\0", "@") or "localhost", None
+    port = address[1] if len(address) > 1 else None
+    is_port = isinstance(port, int) and 0 <= port <= 65_535
+    return _text_of(address[0]) or "localhost", port if is_port else None
 
 
-def _host_of(name: Any) -> str:
+def _text_of(name: Any) -> str:
     if isinstance(name, (bytes, bytearray)):
-        name = name.decode("utf-8", "replace")
-    # A socket pair, or a Unix socket that is nameless on the other side.
-    return "localhost" if name is None or name == "" else str(name)
+        return name.decode("utf-8", "replace")
+    return "" if name is None else str(name)

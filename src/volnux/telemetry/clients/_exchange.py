@@ -13,6 +13,9 @@ from volnux.telemetry._network import NetworkOp
 from volnux.telemetry._outcome import note_in
 from volnux.telemetry._raw import PLAIN_OP
 from volnux.telemetry._records import Status
+from volnux.telemetry._seam import get_current
+from volnux.telemetry._sites import KNOWN_OPS, op_site
+from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients._framing import Framing
 from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._kernel import wire_bytes
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from volnux.telemetry._raw import Raw
     from volnux.telemetry.clients._framing import Data
     from volnux.telemetry.clients._gate import Settings
 
@@ -45,7 +49,6 @@ class Exchange:
 
     Attributes:
         method: of the request, in upper case.
-        op: the operation, which is under the event that was current at the beginning.
         status: the status code, where the library has told it.
         decoded: bytes of the body after decoding, as far as the program has taken them; None if unknown.
         source: where the numbers of bytes come from: "counted", "tcp_info" or "declared".
@@ -70,6 +73,7 @@ class Exchange:
     _notes: dict[str, Any] | None = None
     _wire: tuple[Any, int, int] | None = None
     _trouble: BaseException | None = None
+    _raw: Raw | None = None
 
     def __init__(
         self, method: str, host: str, port: int | None, target: str, settings: Settings
@@ -90,9 +94,25 @@ class Exchange:
             if template is not None:
                 operation = f"{method} {template}"
                 self.note("url.template", template)
-        self.op = op = NetworkOp(host, port, operation)
-        op.__enter__()
-        self._raw = op._raw
+        # As `NetworkOp` begins: in one step here, which is half the price.
+        parent = get_current()
+        scope = parent[1]
+        if not SWITCH.on or scope is None:
+            return
+        try:
+            site = KNOWN_OPS[host, port, operation]
+        except KeyError:
+            site = op_site(host, port, operation)
+        now, append, _ = scope.hot
+        self._raw = raw = [site, scope, parent, now(), 0, None, PLAIN_OP, False, None, 0, 0, None]
+        append(raw)
+
+    @property
+    def op(self) -> NetworkOp:
+        """The operation, which is under the event that was current at the beginning."""
+        op = NetworkOp("", None)
+        op._raw = self._raw
+        return op
 
     def _template(self, settings: Settings, target: str) -> str | None:
         path = target.partition("?")[0].partition("#")[0]
@@ -271,12 +291,21 @@ class Exchange:
         try:
             if found is not None:
                 found = root_of(found)
-            else:
+            elif self._is_cut or self.status is None or self.status >= FAILED_FROM:
                 self._fail_without_error(extra)
             self._tell(extra, raw[9])
         except Exception as mistake:  # noqa: BLE001  # the record says less
             self.note_error("record", mistake)
-        self.op.__exit__(None, found, None)
+        if found is not None:
+            self.op.__exit__(None, found, None)
+            return
+        scope = raw[1]
+        now, _, pending = scope.hot
+        raw[5] = now()
+        if raw[7]:
+            scope.late(raw)
+        elif len(pending) > pending.limit:
+            scope.fold()
 
     def _fail_without_error(self, extra: LateExtra) -> None:
         if self._is_cut:

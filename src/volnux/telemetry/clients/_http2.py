@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADER = 9
+#: Stands for bytes that have been read here.
+_UNREAD = memoryview(b"")
 DATA, HEADERS = 0, 1
 _END_STREAM, _PADDED = 0x1, 0x8
 
@@ -174,14 +176,14 @@ class Multiplex:
     def _give_sent(self, stream: int, kind: int, count: int, body: int, is_last: bool) -> None:  # noqa: FBT001
         exchange = self._owner(stream)
         if exchange is not None and not exchange.is_ended:
-            exchange.op.sent(count)
+            exchange.sent(count, _UNREAD)
             if stream and isinstance(exchange.request, Message):
                 exchange.request.add(kind, count, body, is_last=is_last)
 
     def _give_received(self, stream: int, kind: int, count: int, body: int, is_last: bool) -> None:  # noqa: FBT001
         exchange = self._owner(stream)
         if exchange is not None and not exchange.is_ended:
-            exchange.op.received(count)
+            exchange.received(count, _UNREAD)
             if stream and isinstance(exchange.response, Message):
                 exchange.response.add(kind, count, body, is_last=is_last)
 

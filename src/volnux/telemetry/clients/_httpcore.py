@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volnux.telemetry.clients._exchange import Exchange
-    from volnux.telemetry.clients._gate import Settings
     from volnux.telemetry.clients._patching import Patches
 
 
-#: Where the extensions of a request, on its way from httpx, say which exchange it is, and how that is
-#: recorded.
+#: Where the extensions of a request, on its way from httpx, say which exchange it is, and that it is to
+#: take the headers of its trace along.
 KEY = "volnux"
+PROPAGATE = "volnux.propagate"
 
 
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,36 +31,28 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def _send_request_headers(self: Any, request: Any) -> Any:
-        hop = request.extensions.get(KEY)
-        if hop is not None:
-            _take_up(self, request, *hop)
-        elif type(self._network_stream) in ORIGINAL:
-            self._network_stream._volnux_account = None
+        exchange = request.extensions.get(KEY)
+        stream = self._network_stream
+        try:
+            if exchange is None or (request.method == b"CONNECT" != exchange.method.encode()):
+                if type(stream) in ORIGINAL:
+                    stream._volnux_account = None  # not recorded, or between us and a proxy
+            else:
+                if type(stream) not in ORIGINAL:
+                    adopt(stream)
+                stream._volnux_account = exchange
+                exchange.connected(
+                    stream._volnux_socket,
+                    reused=self._request_count > 1,
+                    is_tls=stream._volnux_tls,
+                )
+                if PROPAGATE in request.extensions:
+                    _take_along(request, exchange)
+        except Exception as error:  # noqa: BLE001  # another version of httpcore: it goes on uncounted
+            exchange.note_error("httpcore", error)
         return original(self, request)
 
     return _send_request_headers
-
-
-def _take_up(connection: Any, request: Any, exchange: Exchange, settings: Settings) -> None:
-    try:
-        stream = connection._network_stream
-        if type(stream) not in ORIGINAL:
-            adopt(stream)
-        if request.method == b"CONNECT" and exchange.method != "CONNECT":
-            stream._volnux_account = None  # between us and a proxy
-            return
-        stream._volnux_account = exchange
-        if stream._volnux_opener is not None:
-            stream._volnux_opener = None
-        exchange.connected(
-            stream._volnux_socket,
-            reused=connection._request_count > 1,
-            is_tls=stream._volnux_tls,
-        )
-        if settings.propagate_trace:
-            _take_along(request, exchange)
-    except Exception as error:  # noqa: BLE001  # another version of httpcore: it goes on uncounted
-        exchange.note_error("httpcore", error)
 
 
 def _take_along(request: Any, exchange: Exchange) -> None:
@@ -77,12 +69,12 @@ def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def _send_connection_init(self: Any, request: Any) -> Any:
-        hop = request.extensions.get(KEY)
-        if hop is not None:
+        exchange = request.extensions.get(KEY)
+        if exchange is not None:
             try:
-                _multiplex(self).opened_for(hop[0])
+                _multiplex(self).opened_for(exchange)
             except Exception as error:  # noqa: BLE001  # as above
-                hop[0].note_error("httpcore", error)
+                exchange.note_error("httpcore", error)
         return original(self, request)
 
     return _send_connection_init
@@ -93,9 +85,17 @@ def _sending_stream(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def _send_request_headers(self: Any, request: Any, stream_id: int) -> Any:
-        hop = request.extensions.get(KEY)
-        if hop is not None:
-            _take_up_stream(self, request, stream_id, *hop)
+        exchange = request.extensions.get(KEY)
+        if exchange is not None:
+            try:
+                account, stream = _multiplex(self), self._network_stream
+                account.take_up(
+                    stream_id, exchange, stream._volnux_socket, is_tls=stream._volnux_tls
+                )
+                if PROPAGATE in request.extensions:
+                    _take_along(request, exchange)
+            except Exception as error:  # noqa: BLE001  # as above
+                exchange.note_error("httpcore", error)
         elif type(self._network_stream) in ORIGINAL:
             account = self._network_stream._volnux_account
             if isinstance(account, Multiplex):
@@ -103,19 +103,6 @@ def _sending_stream(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(self, request, stream_id)
 
     return _send_request_headers
-
-
-def _take_up_stream(
-    connection: Any, request: Any, stream_id: int, exchange: Exchange, settings: Settings
-) -> None:
-    try:
-        account, stream = _multiplex(connection), connection._network_stream
-        stream._volnux_opener = None
-        account.take_up(stream_id, exchange, stream._volnux_socket, is_tls=stream._volnux_tls)
-        if settings.propagate_trace:
-            _take_along(request, exchange)
-    except Exception as error:  # noqa: BLE001  # as above
-        exchange.note_error("httpcore", error)
 
 
 def _multiplex(connection: Any) -> Multiplex:
@@ -135,10 +122,10 @@ def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def opening(self: Any, request: Any) -> Any:
-        hop = request.extensions.get(KEY)
-        if hop is None:
+        exchange = request.extensions.get(KEY)
+        if exchange is None:
             return original(self, request)
-        token = OPENING.set(hop[0])
+        token = OPENING.set(exchange)
         try:
             return original(self, request)
         finally:
@@ -150,10 +137,10 @@ def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
 def _opening_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def opening(self: Any, request: Any) -> Any:
-        hop = request.extensions.get(KEY)
-        if hop is None:
+        exchange = request.extensions.get(KEY)
+        if exchange is None:
             return await original(self, request)
-        token = OPENING.set(hop[0])
+        token = OPENING.set(exchange)
         try:
             return await original(self, request)
         finally:

@@ -12,11 +12,12 @@ from weakref import finalize, ref
 
 import httpx
 
+from volnux.telemetry._sites import KEPT
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients import _httpcore, _httpx_body
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import Settings, mishap
-from volnux.telemetry.clients._httpcore import KEY
+from volnux.telemetry.clients._httpcore import KEY, PROPAGATE
 from volnux.telemetry.clients._httpx_body import end_with, fail
 from volnux.telemetry.clients._patching import Tap
 from volnux.telemetry.errors import TelemetryError
@@ -41,16 +42,31 @@ _everywhere: Settings | None = None
 
 def _begin(request: httpx.Request, settings: Settings) -> Exchange | None:
     try:
-        url = request.url
-        port = url.port or _PORTS.get(url.scheme)
+        url: Any = request.url
+        parsed = getattr(url, "_uri_reference", url)
+        key = parsed.scheme, parsed.host, parsed.port
+        server = _SERVERS.get(key)
+        if server is None:
+            server = _server_of(url, key)
         target = "" if settings.route is None else url.raw_path.decode("ascii")
-        exchange = Exchange(request.method, url.host, port, target, settings)
+        exchange = Exchange(request.method, *server, target, settings)
     except TelemetryError:
         raise
     except Exception as error:  # noqa: BLE001  # no such request goes anywhere, and httpx says why
         mishap("httpx", error)
         return None
     return None if exchange._raw is None else exchange
+
+
+#: Host and port of servers by what a URL says of them, which takes longer to be understood.
+_SERVERS: dict[tuple[str, str, int | None], tuple[str, int | None]] = {}
+
+
+def _server_of(url: httpx.URL, key: tuple[str, str, int | None]) -> tuple[str, int | None]:
+    if len(_SERVERS) >= KEPT:
+        _SERVERS.clear()
+    server = _SERVERS[key] = url.host, url.port or _PORTS.get(url.scheme)
+    return server
 
 
 def _deliver(response: httpx.Response, exchange: Exchange) -> None:
@@ -90,12 +106,14 @@ def _look_at(response: httpx.Response, exchange: Exchange) -> None:
 def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def handle_request(self: Any, request: httpx.Request) -> httpx.Response:
-        found = request.extensions.get(KEY, _everywhere)
-        exchange = _begin(request, found) if type(found) is Settings and SWITCH.on else None
-        if exchange is None:
+        settings = request.extensions.get(KEY, _everywhere)
+        if type(settings) is not Settings or not SWITCH.on:
             return original(self, request)  # type: ignore[no-any-return]  # what it wraps
+        exchange = _begin(request, settings)
+        if exchange is None:
+            return original(self, request)  # type: ignore[no-any-return]  # as above
         try:
-            response: httpx.Response = original(self, _marked(request, exchange, found))
+            response: httpx.Response = original(self, _marked(request, exchange, settings))
         except BaseException as error:
             fail(exchange, error)
             raise
@@ -108,12 +126,14 @@ def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
 def _handling_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def handle_async_request(self: Any, request: httpx.Request) -> httpx.Response:
-        found = request.extensions.get(KEY, _everywhere)
-        exchange = _begin(request, found) if type(found) is Settings and SWITCH.on else None
+        settings = request.extensions.get(KEY, _everywhere)
+        if type(settings) is not Settings or not SWITCH.on:
+            return await original(self, request)  # type: ignore[no-any-return]  # as above
+        exchange = _begin(request, settings)
         if exchange is None:
             return await original(self, request)  # type: ignore[no-any-return]  # as above
         try:
-            response: httpx.Response = await original(self, _marked(request, exchange, found))
+            response: httpx.Response = await original(self, _marked(request, exchange, settings))
         except BaseException as error:
             fail(exchange, error)
             raise
@@ -125,9 +145,16 @@ def _handling_async(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _marked(request: httpx.Request, exchange: Exchange, settings: Settings) -> httpx.Request:
     """Return a request that says which exchange it is, and is like another one otherwise."""
+    extensions = {**request.extensions, KEY: exchange}
+    if settings.propagate_trace:
+        extensions[PROPAGATE] = True
+    # One by one: who looks into the dict of an object makes all that follows slower.
     marked = object.__new__(httpx.Request)
-    marked.__dict__.update(request.__dict__)
-    marked.extensions = {**request.extensions, KEY: (exchange, settings)}
+    marked.method = request.method
+    marked.url = request.url
+    marked.headers = request.headers
+    marked.stream = request.stream
+    marked.extensions = extensions
     return marked
 
 

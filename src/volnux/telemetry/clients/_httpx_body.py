@@ -12,8 +12,8 @@ from operator import attrgetter
 
 import httpx
 
-from volnux.telemetry.clients._roots import root_of
 from volnux.telemetry.clients._httpcore_streams import State, release
+from volnux.telemetry.clients._roots import root_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -227,6 +227,9 @@ def end_with(response: httpx.Response, exchange: Exchange) -> None:
         around: Any = _ASYNC_AROUND if isinstance(stream, httpx.AsyncByteStream) else _AROUND
         response.stream = stream = around(stream)
     stream._volnux_exchange = exchange
-    if exchange.may_be_encoded and "content-encoding" in response.headers:
+    piece = exchange._in
+    if piece is not None and b"ncoding" not in piece and b"NCODING" not in piece:
+        return
+    if "content-encoding" in response.headers:
         decoder: Any = _Decoder(response, stream)
         response._decoder = stream._volnux_decoder = decoder

@@ -11,7 +11,6 @@ import sys
 from types import MethodType
 from weakref import WeakKeyDictionary
 
-from volnux.telemetry._outcome import status_of
 from volnux.telemetry._proxy import Proxy, proxy_class
 from volnux.telemetry._records import Status
 from volnux.telemetry.clients._connection import Connection, ConnectionExchange, kind_of, peer_of
@@ -19,14 +18,21 @@ from volnux.telemetry.clients._kernel import is_accepted, taken_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 
 class TransportConnection(Connection):
     """The account of a connection that a transport carries."""
 
-    __slots__ = ("_given", "_held", "_is_aborted", "_is_closing", "_taken", "_taken_before")
+    __slots__ = (
+        "_given",
+        "_held",
+        "_is_aborted",
+        "_is_closing",
+        "_sock",
+        "_taken",
+        "_taken_before",
+    )
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name or "")
@@ -36,10 +42,15 @@ class TransportConnection(Connection):
         self._taken_before: int | None = None
         self._taken: int | None = None
         self._is_closing = self._is_aborted = False
+        #: The loop's own, for a transport that is being closed does not always tell any more.
+        self._sock: Any = None
 
     def made(self, transport: Any) -> None:
         """Say what carries it, from now on or since before; the operation begins if it has not."""
-        sock = transport.get_extra_info("socket")
+        self._given = self._held = 0
+        self._taken = None
+        self._is_closing = self._is_aborted = False
+        sock = self._sock = transport.get_extra_info("socket")
         self.name = self.name or (kind_of(sock) if sock is not None else "pipe")
         peer = transport.get_extra_info("peername")
         if not self.is_open and (peer is not None or self.name != "udp"):
@@ -114,10 +125,10 @@ class TransportConnection(Connection):
     def closing(self) -> None:
         """Say that the program closes it: what troubles it now stays so, and nothing later does."""
         error = sys.exc_info()[1]
-        if self._trouble is not None and isinstance(error, Exception) and not self._is_closing:
+        was_cancelled = self._trouble is not None and self._trouble[0] == Status.CANCELLED
+        if was_cancelled and isinstance(error, Exception) and not self._is_closing:
             # A timeout cancels who waits, and is raised further out: the latter is what it was.
-            if self._trouble[0] == Status.CANCELLED and status_of(error) != Status.CANCELLED:
-                self.trouble(error)
+            self.trouble(error)
         self._is_closing = True
 
     def aborting(self, transport: Any) -> None:
@@ -126,12 +137,11 @@ class TransportConnection(Connection):
         self._held = held_by(transport)
         self._is_aborted = True
 
-    def about_to_lose(self, transport: Any) -> None:
+    def about_to_lose(self) -> None:
         """Ask the kernel once more, while it can be asked."""
-        sock = transport.get_extra_info("socket") if self.is_open else None
-        if sock is not None:
-            self.about_to_close(sock)
-            self._taken = taken_bytes(sock)
+        if self.is_open and self._sock is not None:
+            self.about_to_close(self._sock)
+            self._taken = taken_bytes(self._sock)
 
     def lost(self, error: BaseException | None) -> None:
         """End the operation with what the loop says."""
@@ -139,6 +149,7 @@ class TransportConnection(Connection):
             self._take_off(max(0, self._given - (self._taken - self._taken_before)))
         elif error is not None or self._is_aborted:
             self._take_off(self._held)
+        self._sock = None
         self.end(error)
 
     def __del__(self) -> None:
@@ -179,27 +190,33 @@ class TracedTransport(Proxy):
         protocol = self.__wrapped__.get_protocol()
         return protocol.__wrapped__ if isinstance(protocol, TracedProtocol) else protocol
 
-    def _self_given(self, give: Callable[..., Any], size: int, *args: Any) -> None:
+    def _self_is_deaf(self) -> bool:
+        """Return whether it lets everything drop: it is closed, and has nothing left to send."""
         transport = self.__wrapped__
-        # What is closed and has nothing left to send lets everything drop.
-        is_deaf = transport.is_closing() and not held_by(transport)
-        give(*args)
-        if not is_deaf:
-            self._self_connection.given(transport, size)
+        return transport.is_closing() and not held_by(transport)
 
 
 def _write(self: Any, data: Any) -> None:
-    self._self_given(self.__wrapped__.write, _size_of(data), data)
+    transport, is_deaf = self.__wrapped__, self._self_is_deaf()
+    transport.write(data)
+    if not is_deaf:
+        self._self_connection.given(transport, _size_of(data))
 
 
 def _writelines(self: Any, lines: Any) -> None:
+    transport, is_deaf = self.__wrapped__, self._self_is_deaf()
     parts = list(lines)  # it may be an iterator, and is needed twice
-    self._self_given(self.__wrapped__.writelines, sum(map(_size_of, parts)), parts)
+    transport.writelines(parts)
+    if not is_deaf:
+        self._self_connection.given(transport, sum(map(_size_of, parts)))
 
 
 def _sendto(self: Any, data: Any, addr: Any = None) -> None:
+    transport, is_deaf = self.__wrapped__, self._self_is_deaf()
     self._self_connection.spoken(addr)
-    self._self_given(self.__wrapped__.sendto, _size_of(data), data, addr)
+    transport.sendto(data, addr)
+    if not is_deaf:
+        self._self_connection.given(transport, _size_of(data))
 
 
 class TracedProtocol(Proxy):
@@ -235,8 +252,7 @@ class TracedProtocol(Proxy):
     @property
     def connection_lost(self) -> Any:
         # Looked up while the socket is still open, but under TLS called only when it is not.
-        if self._self_transport is not None:
-            self._self_connection.about_to_lose(self._self_bare)
+        self._self_connection.about_to_lose()
         return MethodType(_lost, self)
 
 

@@ -1,0 +1,129 @@
+"""Random exchanges, for whoever compares what was counted with what the kernel says."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+import urllib3
+from tenacity import AsyncRetrying, Retrying, stop_after_attempt, wait_none
+
+from volnux.telemetry import capture, propagate
+from volnux.telemetry.retries import traced_retry, traced_retrying
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator
+
+    from tests.network._drivers import Body
+    from tests.network._raw_server import RawServer
+
+EXCHANGES = 200
+KINDS = ("bytes", "chunked", "gzip", "deflate", "br", "zstd", "gzip-chunked", "echo", "status")
+THREADS, TASKS, CALLS = 8, 50, 500
+
+
+def random_exchange(
+    server: RawServer, chance: random.Random
+) -> tuple[str, str, Body, dict[str, str]]:
+    """Return URL, method, body and headers of a request."""
+    target = _target(chance)
+    method = chance.choice(["GET", "HEAD", "DELETE"]) if target != "/echo" else "POST"
+    headers = {"Connection": "close"} if chance.random() < 0.1 else {}
+    return server.url(target), method, _body(chance) if method == "POST" else None, headers
+
+
+def _target(chance: random.Random) -> str:
+    kind = chance.choice(KINDS)
+    if kind == "echo":
+        return "/echo"
+    if kind == "status":
+        return f"/status/{chance.choice([200, 204, 304, 404, 500])}"
+    size = chance.choice([0, 1, chance.randrange(100), chance.randrange(100_000)])
+    return f"/{kind}/{size}"
+
+
+def _body(chance: random.Random) -> Body:
+    size = chance.choice([0, 1, chance.randrange(1000), chance.randrange(200_000)])
+    if chance.random() < 0.5:
+        return chance.randbytes(size)
+    return iter([chance.randbytes(size // 2), chance.randbytes(size // 2 + 1)])
+
+
+def retried_requests(server: RawServer) -> Iterator[tuple[str, str, int, int]]:
+    """Yield what retried, how many calls of it, attempts recorded, and attempts that were made."""
+    made = _Attempts()
+    with capture(isolated=True, strict=True) as registry:
+        _in_threads(partial(_by_tenacity, made))
+        found = registry.retry_stats().total_retries
+    yield "tenacity: retries", f"{THREADS} threads x {CALLS} calls", found, made.again
+    made = _Attempts()
+    with capture(isolated=True, strict=True) as registry:
+        asyncio.run(_by_async_tenacity(made))
+        found = registry.retry_stats().total_retries
+    yield "tenacity: retries", f"{TASKS} tasks x {CALLS} calls", found, made.again
+    with capture(isolated=True, strict=True) as registry:
+        _in_threads(partial(_by_urllib3, server))
+        found = registry.retry_stats().total_retries
+    asked = len(server.wait_exchanges(THREADS * CALLS)) - THREADS * CALLS
+    yield "urllib3: retries", f"{THREADS} threads x {CALLS} requests", found, asked
+
+
+class _Attempts:
+    """Counts what is asked of it, and fails at first as often as a key says."""
+
+    def __init__(self) -> None:
+        self.again = 0
+        self._left: dict[tuple[int, int], int] = {}
+        self._lock = threading.Lock()
+
+    def ask(self, key: tuple[int, int]) -> None:
+        with self._lock:
+            left = self._left.setdefault(key, hash(key) % 3)
+            self._left[key] = left - 1
+            if left > 0:
+                self.again += 1
+                raise OSError("busy")
+
+
+def _in_threads(work: object) -> None:
+    threads = [
+        threading.Thread(target=propagate(partial(work, number)))  # type: ignore[call-overload]
+        for number in range(THREADS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _by_tenacity(made: _Attempts, thread: int) -> None:
+    retrying = traced_retrying(Retrying(stop=stop_after_attempt(3), wait=wait_none()))
+    for number in range(CALLS):
+        retrying(made.ask, (thread, number))
+
+
+async def _by_async_tenacity(made: _Attempts) -> None:
+    async def ask(key: tuple[int, int]) -> None:
+        await asyncio.sleep(0)
+        made.ask(key)
+
+    async def work(task: int) -> None:
+        retrying = traced_retrying(AsyncRetrying(stop=stop_after_attempt(3), wait=wait_none()))
+        for number in range(CALLS):
+            await retrying(ask, (task, number))
+
+    await asyncio.gather(*map(work, range(TASKS)))
+
+
+def _by_urllib3(server: RawServer, thread: int) -> None:
+    from volnux.telemetry import traced_event
+
+    retry = traced_retry(urllib3.Retry(3, status_forcelist=[503], backoff_factor=0))
+    with urllib3.PoolManager(retries=retry) as manager:
+        for number in range(CALLS):
+            with traced_event("fetch"):
+                url = server.url(f"/retry/{number % 3}?key={thread}-{number}")
+                manager.request("GET", url)

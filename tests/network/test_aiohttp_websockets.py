@@ -1,0 +1,78 @@
+"""aiohttp's connections that become something else: websockets, and other upgrades."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.network._tcp_info import LINUX, tcp_info
+from volnux.telemetry import capture, traced_client
+
+
+@pytest.fixture
+def registry():
+    """Where everything goes, strictly."""
+    with capture(strict=True) as registry:
+        yield registry
+
+
+async def talk(size, **options):
+    """Say something by a websocket; return what the server's kernel has counted."""
+    info = None
+
+    async def echo(request):
+        nonlocal info
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_bytes(message.data)
+        info = tcp_info(request.transport.get_extra_info("socket"), accepted=True)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    client = traced_client(aiohttp.ClientSession())
+    async with client, client.ws_connect(f"http://127.0.0.1:{port}/", **options) as socket:
+        for _ in range(3):
+            await socket.send_bytes(os.urandom(size))
+            assert len(await socket.receive_bytes()) == size
+    await runner.cleanup()
+    return info
+
+
+@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
+@pytest.mark.parametrize("size", [10, 100_000])
+@pytest.mark.parametrize("compress", [0, 15])
+def test_a_websocket_counts_until_it_is_closed(registry, size, compress):
+    """Its frames are part of the exchange that made it, both ways."""
+    info = asyncio.run(talk(size, compress=compress))
+    (op,) = registry.network_ops()
+    assert (op.status, op.attributes["http.response.status_code"]) == ("completed", 101)
+    assert op.attributes["complete"] is True
+    assert (op.bytes_sent, op.bytes_received) == (info.bytes_received, info.bytes_sent)
+
+
+def test_an_upgraded_connection_counts_what_it_says(registry, raw_server):
+    """Until the program lets go of it."""
+
+    async def main():
+        headers = {"Connection": "Upgrade", "Upgrade": "echo"}
+        async with traced_client(aiohttp.ClientSession()) as client:
+            response = await client.get(raw_server.url("/upgrade"), headers=headers)
+            assert response.status == 101
+            (op,) = registry.network_ops()
+            assert op.status == "running"
+            response.close()
+
+    asyncio.run(main())
+    (op,) = registry.network_ops()
+    assert (op.status, op.attributes["http.response.status_code"]) == ("completed", 101)
