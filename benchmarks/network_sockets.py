@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import _environments
 from benchmarks._result import Measured, Result, number
-from volnux.telemetry import capture
-from volnux.telemetry.clients import traced_socket
+from volnux.telemetry import capture, traced_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,9 +64,9 @@ def throughput(
         turns = max(1, int(seconds / _time(turn, bare, chunk, 200) * 200))
         _time(turn, traced, chunk, 200)
         best = [float("inf"), float("inf")]
-        for number_ in range(rounds):
+        for round_ in range(rounds):
             # Turn and turn about: what is measured first is not always the same.
-            for at in (0, 1) if number_ % 2 else (1, 0):
+            for at in (0, 1) if round_ % 2 else (1, 0):
                 best[at] = min(best[at], _time(turn, (bare, traced)[at], chunk, turns))
     return turns * size / best[0], turns * size / best[1]
 
@@ -110,8 +109,8 @@ class Echo:
             env=_environments.child_environment(),
             text=True,
         )
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        output = self._process.stdout
+        return int(output.readline()) if output is not None else 0
 
     def __exit__(
         self,

@@ -404,3 +404,40 @@ def test_the_quickstart_prints_what_it_says():
         "failed",
         "completed",
     ]
+
+
+class TestOthers:
+    """The smaller examples print what their servers would."""
+
+    def test_five_clients_see_the_same(self):
+        """One body is compressed, one in chunks, one behind a redirect, one is not there."""
+        result = run(*PLAIN, EXAMPLES / "http_clients.py")
+        assert (result.returncode, result.stderr) == (0, "")
+        clients = re.split(r"^(\S+)\n  status .*\n", result.stdout, flags=re.MULTILINE)[1:]
+        rows = {
+            name: [line.split() for line in text.splitlines()]
+            for name, text in zip(clients[::2], clients[1::2], strict=True)
+        }
+        assert list(rows) == ["http.client", "urllib3", "requests", "httpx", "aiohttp"]
+        for name, found in rows.items():
+            follows = name != "http.client"
+            statuses = ["200", "200", "302", *["200"] * follows, "404"]
+            assert [row[0] for row in found] == statuses, name
+            assert [row[5] for row in found] == ["new", *["reused"] * (len(found) - 1)], name
+            assert found[0][4] == ("19000" if follows else "-"), name
+            assert found[1][3:5] == ["1,000", "1000"], name
+
+    def test_sockets_are_counted_at_every_level(self):
+        """Parts of a connection, the rest of it, TLS inside and on the wire, a stream."""
+        result = run(*PLAIN, EXAMPLES / "sockets.py")
+        assert result.returncode == 0
+        rows = [line.split() for line in result.stdout.splitlines()[1:]]
+        assert [row[:3] for row in rows[:4]] == [
+            ["tcp", "3", "3"],
+            ["GREET", "5", "5"],
+            ["STORE", "100,000", "100,000"],
+            ["stream", "50,000", "50,000"],
+        ]
+        if shutil.which("openssl"):
+            assert rows[4][:3] == ["vault", "100,000", "100,000"]
+            assert int(rows[4][3].replace(",", "")) > 100_000

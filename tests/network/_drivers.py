@@ -236,6 +236,58 @@ class Aiohttp(Driver):
         return iter(lambda: self._run(response.content.read(size)), b"")  # type: ignore[attr-defined]
 
 
+class AsyncHttpx(Driver):
+    """httpx: an async client, in a loop that runs while something is asked of it."""
+
+    name = "httpx async"
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
+        self._loop = asyncio.new_event_loop()
+        self._made.callback(self._loop.close)
+        verify = ssl.create_default_context(cafile=ca) if ca is not None else True
+        client = httpx.AsyncClient(
+            verify=verify,
+            timeout=options.get("timeout", 10),
+            follow_redirects=True,
+            trust_env=False,
+        )
+        self.client = self._traced(client)
+        self._made.callback(lambda: self._run(client.aclose()))
+
+    def _run(self, waiting: Awaitable[Any]) -> Any:
+        return self._loop.run_until_complete(waiting)
+
+    def fetch(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> bytes:
+        response = self.start(url, method, body, headers)
+        try:
+            return self.read(response)
+        finally:
+            self._run(response.aclose())  # type: ignore[attr-defined]
+
+    def start(
+        self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
+    ) -> object:
+        content = body if body is None or isinstance(body, bytes) else _one_by_one(body)
+        request = self.client.build_request(method, url, content=content, headers=headers)
+        response = self._run(self.client.send(request, stream=True))
+        response.close = lambda: self._run(response.aclose())
+        return response
+
+    def read(self, response: object) -> bytes:
+        return self._run(response.aread())  # type: ignore[attr-defined, no-any-return]
+
+    def pieces(self, response: object, size: int) -> Iterable[bytes]:
+        pieces = response.aiter_bytes(size)  # type: ignore[attr-defined]
+        try:
+            while True:
+                yield self._run(anext(pieces))
+        except StopAsyncIteration:
+            return
+
+
 async def _one_by_one(body: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in body:
         yield piece
@@ -243,4 +295,4 @@ async def _one_by_one(body: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 #: Those on `http.client`, and all.
 ON_HTTP_CLIENT: tuple[type[Driver], ...] = (HttpClient, Urllib3, Requests)
-DRIVERS: tuple[type[Driver], ...] = (*ON_HTTP_CLIENT, Httpx, Aiohttp)
+DRIVERS: tuple[type[Driver], ...] = (*ON_HTTP_CLIENT, Httpx, AsyncHttpx, Aiohttp)

@@ -33,6 +33,12 @@ def crossed(registry):
     return op.bytes_sent, op.bytes_received
 
 
+def outcome(registry):
+    """How the one operation that there is ended."""
+    op = only(registry)
+    return op.status, op.error_type
+
+
 def reset(sock):
     """End a connection rudely."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -98,6 +98,32 @@ def test_a_streamed_upload_counts_without_its_chunks(registry, raw_server):
     assert counts([op]) == kernel(raw_server, 1)
 
 
+async def plenty():
+    for _ in range(20):
+        yield bytes(1_000_000)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_upload_counts_as_it_crosses(registry, raw_server, chunked):
+    """However much of it has to wait on the way."""
+    body = plenty() if chunked else io.BytesIO(bytes(20_000_000))
+    fetch_all(raw_server, ("/sink", "POST", body))
+    assert only(registry).attributes["http.request.body.size"] == 20_000_000
+    assert counts([only(registry)]) == kernel(raw_server, 1)
+
+
+def test_a_long_upload_over_tls_counts_its_plain_bytes(registry, tls_server, client_context):
+    """It waits as well, and is another number than that of the wire."""
+
+    async def main():
+        async with session(connector=aiohttp.TCPConnector(ssl=client_context)) as client:
+            await fetch(client, tls_server.url("/sink"), "POST", plenty())
+
+    asyncio.run(main())
+    (seen,) = tls_server.wait_exchanges(1)
+    assert only(registry).bytes_sent == seen.request_head_bytes + seen.request_framed_bytes
+
+
 def test_a_form_with_a_file_counts_as_it_is_sent(registry, raw_server):
     """Boundaries and the headers of parts are part of the body."""
 

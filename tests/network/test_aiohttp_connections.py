@@ -10,6 +10,7 @@ import pytest
 from yarl import URL
 
 from tests.network._aiohttp_client import counts, fetch, fetch_all, kernel, only, session
+from tests.network._raw_server import RawServer
 from volnux.telemetry import capture, traced_client, traced_event
 
 
@@ -189,3 +190,18 @@ def test_the_users_trace_configs_are_called_as_ever(registry, raw_server):
         return seen
 
     assert asyncio.run(main(session)) == asyncio.run(main(aiohttp.ClientSession))
+
+
+def test_a_kept_connection_that_the_server_closes_is_nobodys_failure(registry):
+    """What it carried has ended, and stays as it was."""
+
+    async def main():
+        async with session() as client:
+            with RawServer() as server:
+                await fetch(client, server.url("/bytes/10"))
+                (kept,) = client.connector._conns.values()
+                (protocol, _) = kept[0]
+            await protocol.closed
+
+    asyncio.run(main())
+    assert only(registry).status == "completed"

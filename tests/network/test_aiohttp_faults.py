@@ -8,6 +8,7 @@ import gc
 import io
 import socket
 import ssl
+import struct
 import traceback
 
 import aiohttp
@@ -168,6 +169,9 @@ def test_a_body_that_raises_fails_its_operation(registry, raw_server):
     assert op.bytes_sent > 0
 
 
+LARGE = bytes(90_000_000)
+
+
 def watched(sockets):
     """Make sockets whose kernel's counts can be asked when aiohttp has closed them."""
 
@@ -192,7 +196,7 @@ def test_an_upload_that_is_cut_off_counts_what_the_kernel_took(registry, raw_ser
         client = traced_client(aiohttp.ClientSession(connector=connector, timeout=timeout))
         async with client:
             with pytest.raises((aiohttp.ClientError, asyncio.TimeoutError)):
-                await client.post(url, data=io.BytesIO(bytes(90_000_000)))
+                await client.post(url, data=io.BytesIO(LARGE))
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         heard = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
@@ -203,5 +207,57 @@ def test_an_upload_that_is_cut_off_counts_what_the_kernel_took(registry, raw_ser
     op = ended(registry)
     assert op.status == "failed"
     assert op.bytes_sent == info.bytes_sent + info.bytes_unsent
-    assert op.attributes["http.request.body.size"] < 90_000_000
+    assert op.attributes["http.request.body.size"] < len(LARGE)
     gc.collect()  # asyncio warns of a connection that could not send what it had to
+
+
+@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
+def test_an_upload_that_is_reset_while_it_waits_counts_what_the_kernel_took(registry):
+    """The transport forgets what it could not send; the kernel knows what it was given."""
+    sockets = []
+
+    async def main(deaf):
+        connector = aiohttp.TCPConnector(socket_factory=watched(sockets))
+        async with traced_client(aiohttp.ClientSession(connector=connector)) as client:
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+            task = asyncio.ensure_future(client._request("POST", url, data=io.BytesIO(LARGE)))
+            peer, _ = await asyncio.to_thread(deaf.accept)
+            (protocol,) = connector._acquired
+            while not protocol.writing_paused:  # noqa: ASYNC110  # nobody is told
+                await asyncio.sleep(0)
+            peer.close()  # with what nobody has read: a reset
+            with pytest.raises(aiohttp.ClientError):
+                await task
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        asyncio.run(main(deaf))
+    (sock,) = sockets
+    info = tcp_info(sock)
+    sock.close()
+    op = ended(registry)
+    assert (op.status, op.error_type) == ("failed", "ConnectionResetError")
+    assert op.bytes_sent == info.bytes_sent + info.bytes_unsent
+
+
+def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry):
+    """What the system did not take did not cross."""
+
+    async def main(listening):
+        async with traced_client(aiohttp.ClientSession()) as client:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            first = asyncio.ensure_future(client._request("GET", url))
+            peer, _ = await asyncio.to_thread(listening.accept)
+            peer.recv(10_000)
+            peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            await first
+            # Before aiohttp can notice it: the loop is not asked in between.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            with pytest.raises(aiohttp.ClientOSError):
+                await client.post(url, data=b"x" * 1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        asyncio.run(main(listening))
+    _, op = registry.network_ops()
+    assert (op.status, op.error_type) == ("failed", "ConnectionResetError")
+    assert (op.bytes_sent, op.attributes["connection_reused"]) == (0, True)

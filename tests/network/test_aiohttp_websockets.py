@@ -61,6 +61,32 @@ def test_a_websocket_counts_until_it_is_closed(registry, size, compress):
     assert (op.bytes_sent, op.bytes_received) == (info.bytes_received, info.bytes_sent)
 
 
+def test_a_websocket_that_is_cut_off_ends_with_its_connection(registry):
+    """Nobody has said goodbye."""
+
+    async def cut(request):
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        request.transport.close()
+        return socket
+
+    async def main():
+        app = web.Application()
+        app.router.add_get("/", cut)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        client = traced_client(aiohttp.ClientSession())
+        async with client, client.ws_connect(url) as socket:
+            await socket.receive()
+            (op,) = registry.network_ops()
+            assert op.status == "completed"
+        await runner.cleanup()
+
+    asyncio.run(main())
+
+
 def test_an_upgraded_connection_counts_what_it_says(registry, raw_server):
     """Until the program lets go of it."""
 

@@ -8,8 +8,7 @@ import socket
 import pytest
 
 from tests.network._sockets import SECONDS, only, tcp_pair
-from volnux.telemetry import traced_event
-from volnux.telemetry.clients import traced_socket
+from volnux.telemetry import traced_event, traced_socket
 
 
 @pytest.fixture(name="pair")
@@ -128,9 +127,8 @@ def test_an_exchange_around_the_connection(echo_server, registry):
 
 def test_an_exchange_of_a_duplicate(pair, registry):
     """Two sockets of one connection have its exchanges in common."""
-    with traced_socket(pair[0]) as sock, sock.dup() as twin:
-        with twin.exchange("LOGIN"):
-            ask(sock, pair[1], 1)
+    with traced_socket(pair[0]) as sock, sock.dup() as twin, twin.exchange("LOGIN"):
+        ask(sock, pair[1], 1)
 
     assert told(registry) == {"LOGIN": (1, 2), "tcp": (0, 0)}
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from tests.network._sockets import tcp_pair
 from tests.network._tcp_info import LINUX, tcp_info
-from volnux.telemetry import capture
-from volnux.telemetry.clients import traced_socket
+from volnux.telemetry import capture, traced_socket
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
 

@@ -14,8 +14,7 @@ from multiprocessing.reduction import ForkingPickler
 import pytest
 
 from tests.network._sockets import SECONDS, crossed, only, tcp_pair
-from volnux.telemetry import capture, untrace
-from volnux.telemetry.clients import traced_socket
+from volnux.telemetry import capture, traced_socket, untrace
 
 
 @pytest.fixture(name="pair")
@@ -209,8 +208,8 @@ def test_dropped_in_a_cycle(registry):
     cycle = [traced_socket(near)]
     cycle.append(cycle)
     del near
+    del cycle
     with far, pytest.warns(ResourceWarning):
-        del cycle
         gc.collect()
 
     assert only(registry).status == "completed"

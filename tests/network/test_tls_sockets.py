@@ -7,14 +7,13 @@ import select
 import socket
 import ssl
 import threading
-import warnings
 
 import pytest
 
-from tests.network._sockets import SECONDS, crossed, only, reset, tcp_pair, wait_for
+from tests.network._sockets import SECONDS, crossed, only, tcp_pair, wait_for
 from tests.network._tcp_info import LINUX, tcp_info
-from tests.network._tcp_server import EchoServer
-from volnux.telemetry.clients import traced_socket
+from tests.network._tls import connect, echo, serving, take, wire
+from volnux.telemetry import traced_socket
 
 HUNDRED = bytes(range(100))
 linux = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
@@ -24,45 +23,6 @@ linux = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
 def _pair():
     with tcp_pair() as ends:
         yield ends
-
-
-def wire(op):
-    attributes = op.attributes
-    return attributes.get("wire_bytes_sent"), attributes.get("wire_bytes_received")
-
-
-def connect(server, context):
-    """A traced TLS socket to a server."""
-    plain = traced_socket(socket.create_connection(server.address, SECONDS))
-    return context.wrap_socket(plain, server_hostname="localhost")
-
-
-def take(sock, size):
-    data = b""
-    while len(data) < size:
-        data += sock.recv(size - len(data))
-    return data
-
-
-def serving(authority, far, talk=None):
-    """A thread that is the TLS server at the far end."""
-
-    def serve():
-        try:
-            with authority.server_context().wrap_socket(far, server_side=True) as end:
-                if talk is not None:
-                    talk(end)
-        except OSError:
-            pass  # what a client does to its server
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    return thread
-
-
-def echo(end):
-    while data := end.recv(65_536):
-        end.sendall(data)
 
 
 @pytest.mark.parametrize("size", [1, 100, 16_384, 16_385, 300_000])
@@ -191,9 +151,9 @@ REFUSED = {
 @pytest.mark.parametrize("way", REFUSED)
 def test_what_tls_refuses(way, tls_echo_server, client_context, registry):
     """It refuses as it would; that is the program's mistake, and no failure of the connection."""
-    with connect(tls_echo_server, client_context) as sock:
-        with pytest.raises((NotImplementedError, ValueError)):
-            REFUSED[way](sock)
+    sock = connect(tls_echo_server, client_context)
+    with sock, pytest.raises((NotImplementedError, ValueError)):
+        REFUSED[way](sock)
 
     assert (crossed(registry), only(registry).status) == ((0, 0), "completed")
 
@@ -329,159 +289,3 @@ def test_exchanges(tls_echo_server, client_context, registry):
     assert (login.operation, login.bytes_sent, login.bytes_received) == ("LOGIN", 100, 100)
     assert (connection.bytes_sent, connection.attributes["exchanges"]) == (0, 1)
     assert "wire_bytes_sent" not in login.attributes
-
-
-@pytest.mark.parametrize(
-    ("certificate", "text"), [("wrong-name", "mismatch"), ("untrusted", "issuer"), ("expired", "expired")]
-)
-def test_a_certificate_that_will_not_do(certificate, text, authority, client_context, registry):
-    """The handshake fails as it would, and the operation with it."""
-    with EchoServer(tls=authority, certificate=certificate) as server:
-        with pytest.raises(ssl.SSLCertVerificationError, match=text):
-            connect(server, client_context)
-    op = only(registry)
-
-    assert (op.status, op.error_type) == ("failed", "SSLCertVerificationError")
-    assert (op.bytes_sent, op.bytes_received) == (0, 0)
-
-
-def test_no_tls_at_the_other_end(client_context, registry, pair):
-    """Whoever answers otherwise is no TLS server."""
-    near, far = pair
-    far.sendall(b"220 hello, this is no TLS\r\n")
-    with pytest.raises(ssl.SSLError), traced_socket(near) as sock:
-        client_context.wrap_socket(sock, server_hostname="localhost")
-    op = only(registry)
-
-    assert (op.status, op.error_type) == ("failed", "SSLError")
-
-
-def test_a_mistake_before_the_handshake(client_context, registry, pair):
-    """A call that is wrong in itself leaves the plain socket as it was."""
-    with traced_socket(pair[0]) as sock:
-        with pytest.raises(ValueError, match="server_hostname"):
-            client_context.wrap_socket(sock)
-        sock.sendall(b"x")
-
-    assert (crossed(registry), only(registry).status) == ((1, 0), "completed")
-
-
-def test_a_handshake_asked_for(authority, client_context, registry, pair):
-    """Wrapped first and shaken hands with later, it is the same; what fails then is recorded."""
-    near, far = pair
-    thread = serving(authority, far)
-    sock = client_context.wrap_socket(
-        traced_socket(near), server_hostname="elsewhere.example", do_handshake_on_connect=False
-    )
-    with sock, pytest.raises(ssl.SSLCertVerificationError):
-        sock.do_handshake()
-    thread.join()
-
-    assert only(registry).error_type == "SSLCertVerificationError"
-
-
-def test_wrapped_before_it_is_connected(tls_echo_server, client_context, registry):
-    """A TLS socket may be made first and connected then."""
-    plain = traced_socket(socket.socket())
-    with client_context.wrap_socket(plain, server_hostname="localhost") as sock:
-        sock.settimeout(SECONDS)
-        sock.connect(tls_echo_server.address)
-        sock.sendall(HUNDRED)
-        assert take(sock, 100) == HUNDRED
-    op = only(registry)
-
-    assert (op.host, op.port) == tls_echo_server.address
-    assert (op.bytes_sent, op.bytes_received) == (100, 100)
-
-
-def test_without_blocking(tls_echo_server, client_context, registry):
-    """That TLS wants to read or write first is no failure."""
-    with connect(tls_echo_server, client_context) as sock:
-        sock.setblocking(False)
-        with pytest.raises(ssl.SSLWantReadError):
-            sock.recv(1)
-        sock.sendall(HUNDRED)
-        sock.settimeout(SECONDS)
-        assert take(sock, 100) == HUNDRED
-        sock.setblocking(False)
-        with pytest.raises(ssl.SSLWantReadError):
-            sock.recv_into(bytearray(1))
-
-    assert (crossed(registry), only(registry).status) == ((100, 100), "completed")
-
-
-def test_a_reset(authority, client_context, registry, pair):
-    """What had crossed before the reset stays, on both levels."""
-    near, far = pair
-
-    def talk(end):
-        take(end, 100)
-        end.sendall(HUNDRED)
-        reset(end)
-
-    thread = serving(authority, far, talk)
-    # Some Pythons take a reset for an end that is cut off, and that for no error unless told.
-    secure = client_context.wrap_socket(
-        traced_socket(near), server_hostname="localhost", suppress_ragged_eofs=False
-    )
-    with secure as sock:
-        sock.sendall(HUNDRED)
-        with pytest.raises((ConnectionResetError, ssl.SSLEOFError)) as caught:
-            while sock.recv(1000):
-                pass
-        thread.join()
-        info = tcp_info(sock)
-    op = only(registry)
-
-    assert (op.bytes_sent, op.status, op.error_type) == (100, "failed", caught.type.__name__)
-    if LINUX:
-        assert wire(op) == (info.bytes_sent, info.bytes_received)
-
-
-def test_an_end_that_is_cut_off(authority, client_context, registry, pair):
-    """Without TLS's goodbye, whether that is an error is the program's to say."""
-    near, far = pair
-    thread = serving(authority, far, lambda end: end.sendall(HUNDRED))
-    secure = client_context.wrap_socket(
-        traced_socket(near), server_hostname="localhost", suppress_ragged_eofs=False
-    )
-    with secure, pytest.raises(ssl.SSLEOFError):
-        while secure.recv(1000):
-            pass
-    thread.join()
-
-    assert (crossed(registry), only(registry).error_type) == ((0, 100), "SSLEOFError")
-
-
-def test_dropped_without_a_close(tls_echo_server, client_context, registry):
-    """The operation ends, and what the wire carried is known."""
-    sock = connect(tls_echo_server, client_context)
-    sock.sendall(HUNDRED)
-    take(sock, 100)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        del sock
-    op = only(registry)
-
-    assert (op.bytes_sent, op.bytes_received, op.status) == (100, 100, "completed")
-    assert (wire(op)[0] or 1000) > 300
-
-
-def test_the_old_socket_has_no_part_any_more(tls_echo_server, client_context, registry):
-    """It is closed by TLS, as a bare one; the connection does not end with it."""
-    plain = traced_socket(socket.create_connection(tls_echo_server.address, SECONDS))
-    sock = client_context.wrap_socket(plain, server_hostname="localhost")
-    plain.close()
-    del plain
-    assert registry.health().in_flight == 1
-    sock.sendall(HUNDRED)
-    sock.close()
-
-    assert crossed(registry) == (100, 0)
-
-
-def test_a_bare_socket_stays_bare(tls_echo_server, client_context):
-    """Who traces nothing gets the standard library's own TLS socket."""
-    plain = socket.create_connection(tls_echo_server.address, SECONDS)
-    with client_context.wrap_socket(plain, server_hostname="localhost") as sock:
-        assert type(sock) is ssl.SSLSocket

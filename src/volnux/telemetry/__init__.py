@@ -42,13 +42,19 @@ if TYPE_CHECKING:
     from volnux.telemetry._asgi import ASGIMiddleware
     from volnux.telemetry._redaction import Redactor, set_redactor
     from volnux.telemetry._wsgi import WSGIMiddleware
-    from volnux.telemetry.clients import (
+    from volnux.telemetry.clients._asyncio import (
+        traced_open_connection,
+        traced_open_unix_connection,
+        traced_streams,
+    )
+    from volnux.telemetry.clients._instruments import (
         instrument,
         traced_client,
-        traced_socket,
         uninstrument,
         untrace,
     )
+    from volnux.telemetry.clients._protocols import traced_protocol
+    from volnux.telemetry.clients._traced_socket import traced_socket
     from volnux.telemetry.propagation import extract, inject
     from volnux.telemetry.publishers import (
         CompositePublisher,
@@ -107,7 +113,11 @@ __all__ = [
     "set_redactor",
     "traced_client",
     "traced_event",
+    "traced_open_connection",
+    "traced_open_unix_connection",
+    "traced_protocol",
     "traced_socket",
+    "traced_streams",
     "uninstrument",
     "untrace",
 ]
@@ -122,13 +132,17 @@ _LATER = {
     "WSGIMiddleware": "_wsgi",
     "extract": "propagation",
     "inject": "propagation",
-    "instrument": "clients",
+    "instrument": "clients._instruments",
     "read_jsonlines": "publishers",
     "set_redactor": "_redaction",
-    "traced_client": "clients",
-    "traced_socket": "clients",
-    "uninstrument": "clients",
-    "untrace": "clients",
+    "traced_client": "clients._instruments",
+    "traced_open_connection": "clients._asyncio",
+    "traced_open_unix_connection": "clients._asyncio",
+    "traced_protocol": "clients._protocols",
+    "traced_socket": "clients._traced_socket",
+    "traced_streams": "clients._asyncio",
+    "uninstrument": "clients._instruments",
+    "untrace": "clients._instruments",
 }
 
 

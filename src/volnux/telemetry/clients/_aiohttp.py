@@ -81,14 +81,12 @@ def _take_along(request: Any, hop: Hop) -> None:
         hop.note_error(TRACEPARENT, error)
 
 
-def _meet(hop: Hop, connection: Any, protocol: Any, new: list[float] | None) -> None:
+def _meet(hop: Hop, connection: Any, protocol: Any, new: tuple[float, float] | None) -> None:
     """Have what crosses a connection count for an exchange."""
     connection._volnux_hop = hop
-    found = getattr(protocol, line.LINE, None) or line.line_of(protocol)
-    hop.line = found
+    found = getattr(protocol, line.LINE, None) or line.put_before(protocol, hop)
     found.exchange = hop
-    if found.queue:
-        found.forget()
+    hop.line = found
     hop.connected(found.sock, reused=new is None, is_tls=found.is_tls)
     if new is not None and hop.connecting:
         hop.note("connect_seconds", new[0] - hop.connecting)
@@ -119,13 +117,12 @@ async def _connected(hop: Hop, request: Any, coroutine: Coroutine[Any, Any, Any]
 
 def _seen_from_outside(request: Any, error: BaseException) -> BaseException:
     """Return what the program sees of an error: a cancellation by aiohttp's own timer is a timeout."""
-    if isinstance(error, asyncio.CancelledError):
+    timer = getattr(request, "_timer", None)
+    if timer is not None and isinstance(error, asyncio.CancelledError):
         try:
-            request._timer.assert_timeout()
+            timer.assert_timeout()
         except asyncio.TimeoutError as timeout:
             return timeout
-        except AttributeError:
-            pass
     return error
 
 
@@ -192,7 +189,7 @@ def _making(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         original(self, *args, **kwargs)
         # Made when there is a connection, and told of it when it is ready: TLS is in between.
-        self._volnux_new = [perf_counter(), 0.0]
+        _stamp(self, (perf_counter(), 0.0))
 
     return __init__
 
@@ -200,12 +197,17 @@ def _making(original: Callable[..., None]) -> Callable[..., None]:
 def _made(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
     def connection_made(self: Any, *args: Any, **kwargs: Any) -> None:
-        new = getattr(self, NEW, None)
-        if new is not None:
-            new[1] = perf_counter()
+        _stamp(self, (getattr(self, NEW, (0.0,))[0], perf_counter()))
         original(self, *args, **kwargs)
 
     return connection_made
+
+
+def _stamp(protocol: Any, new: tuple[float, float]) -> None:
+    try:
+        protocol._volnux_new = new
+    except AttributeError:  # of a kind that takes none: its connections count as used
+        pass
 
 
 def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:

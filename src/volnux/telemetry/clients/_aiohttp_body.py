@@ -11,6 +11,7 @@ from functools import wraps
 from weakref import ref
 
 from aiohttp import ClientConnectionError
+from aiohttp.hdrs import CONTENT_ENCODING
 
 from volnux.telemetry.clients._exchange import Exchange
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
         queue: Any
 
-        def flush(self) -> None: ...
+        def finish(self) -> None: ...
 
 
 #: The exchanges that have begun and not ended.
@@ -47,6 +48,7 @@ class Hop(Exchange):
 
     line: Line | None = None
     resolving = connecting = 0.0
+    _is_packed = False
     _key = 0
     _answer: Callable[[], Any] | None = None
     _reader: Any = None
@@ -66,6 +68,7 @@ class Hop(Exchange):
         else:
             self._key = key = id(content)
             UNREAD[key] = self
+            self._is_packed = CONTENT_ENCODING in response.headers
             self._answer = ref(response, self._let_go)
             if content.is_eof():
                 self._reader = content
@@ -97,7 +100,7 @@ class Hop(Exchange):
     def read(self, reader: Any) -> None:
         """End it: the program has taken the last of the body."""
         line = self.line
-        if line is None or line.queue or ON_QUIET or self.may_be_encoded:
+        if self._is_packed or line is None or line.queue or ON_QUIET:
             self._reader = reader
             self.end()
             return
@@ -144,14 +147,11 @@ class Hop(Exchange):
             return
         UNDER_WAY.discard(self)
         if self.line is not None:
-            self.line.flush()
+            self.line.finish()
             self.line = None
         if self._key:
             UNREAD.pop(self._key, None)
-            try:
-                self._count(self._reader_now())
-            except Exception as mistake:  # noqa: BLE001  # the end comes all the same
-                self.note_error("body", mistake)
+            self._count(self._reader_now())
             self._reader = self._answer = None
         if error is not None and isinstance(error, asyncio.TimeoutError):
             error = TimeoutError(str(error))  # aiohttp has four of them for one fault
@@ -162,9 +162,9 @@ class Hop(Exchange):
 
     def _count(self, reader: Any) -> None:
         """Count what the program has taken of the body, where that is not all that has come."""
-        if reader is None or (reader.at_eof() and not self.may_be_encoded):
+        if reader is None or (reader.at_eof() and not self._is_packed):
             return
-        made = reader.total_bytes
+        made = getattr(reader, "total_bytes", 0)
         # As many bytes as were sent, of a body that was packed: nobody has unpacked it.
         if not made or made != self.response.body or self.response.encoding is None:
             self.decoded = made - getattr(reader, "_size", 0)

@@ -46,15 +46,15 @@ class Line(asyncio.Protocol):
         "sock",
     )
 
-    def __init__(self, handler: Any, transport: Any) -> None:
+    def __init__(self, handler: Any, transport: Any, exchange: Exchange) -> None:
+        #: Whose bytes they are: the exchange that is on the connection, or was the last one.
+        self.exchange = exchange
         self._handler = handler
         self._transport = transport
         self._is_closing: Callable[[], bool] = transport.is_closing
         self._left: Callable[[], int] = transport.get_write_buffer_size
         self.sock = transport.get_extra_info("socket")
         self.is_tls = transport.get_extra_info("ssl_object") is not None
-        #: Whose bytes they are: the exchange that is on the connection, or was the last one.
-        self.exchange: Exchange | None = None
         #: What has been written and has not left. With it: how many bytes that is, how many have left
         #: since it began, and what the kernel had taken then.
         self.queue: deque[Any] = deque()
@@ -76,16 +76,14 @@ class Line(asyncio.Protocol):
     # --- in -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        exchange = self.exchange
-        if exchange is not None:
-            if self.queue:
-                self._flush(exchange)
-            exchange.received(len(data), data)
+        if self.queue:
+            self._flush()
+        self.exchange.received(len(data), data)
         self._handler.data_received(data)
 
     def eof_received(self) -> bool | None:
         exchange = self.exchange
-        if exchange is not None and not exchange.is_ended:
+        if not exchange.is_ended:
             exchange.about_to_close(self.sock)
             if not exchange.response.is_free:
                 exchange.closed_by_peer()
@@ -93,11 +91,12 @@ class Line(asyncio.Protocol):
         return found
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange, self.exchange = self.exchange, None
-        if exchange is None or exchange.is_ended:
+        exchange = self.exchange
+        LINES.discard(self)
+        if exchange.is_ended:
             self._handler.connection_lost(exc)
             return
-        self._flush(exchange)
+        self._flush()
         # Where aiohttp closes a connection that it does not understand, it has noted why.
         error = self._handler.exception() if exc is None else exc
         if error is not None and not exchange.response.is_complete:
@@ -111,64 +110,63 @@ class Line(asyncio.Protocol):
         self._handler.pause_writing()
 
     def resume_writing(self) -> None:
-        self.flush()
+        self._flush()
         self._handler.resume_writing()
 
     def written(self, data: Any) -> None:
         """Count bytes of the request that have been given to the transport."""
-        exchange = self.exchange
-        if exchange is None or self._is_closing():  # which it was not before: it has failed
+        if self._is_closing():  # which it was not before: it has failed
             return
-        size = len(data)
+        exchange, size = self.exchange, len(data)
         # Little and for the first time always goes at once: nothing is before it.
         if (exchange.is_sending or size > _LITTLE) and (self.queue or self._left()):
-            self._put(exchange, (data,))
+            self._put((data,))
         else:
             exchange.is_sending = True
             exchange.sent(size, data)
 
     def written_all(self, chunks: Iterable[Any]) -> None:
         """Count several pieces that have been given to the transport at once."""
-        exchange = self.exchange
-        if exchange is None or self._is_closing():
+        if self._is_closing():
             return
-        exchange.is_sending = True
+        self.exchange.is_sending = True
         if self.queue or self._left():
-            self._put(exchange, chunks)
+            self._put(chunks)
         else:
             for chunk in chunks:
-                exchange.sent(len(chunk), chunk)
+                self.exchange.sent(len(chunk), chunk)
 
-    def _put(self, exchange: Exchange, chunks: Iterable[Any]) -> None:
+    def _put(self, chunks: Iterable[Any]) -> None:
         for data in chunks:
             self.queue.append(data)
             self._queued += len(data)
-        self._flush(exchange)
+        self._flush()
         if self.queue and self._mark is None and not self.is_tls:
             self._mark = taken_bytes(self.sock)
             self._gone = 0
 
-    def flush(self) -> None:
-        """Count what has left the transport's buffer by now."""
-        if self.exchange is not None:
-            self._flush(self.exchange)
+    def finish(self) -> None:
+        """Count what has left the transport's buffer by now, and nothing more."""
+        if self.queue:
+            self._flush()
+            self._forget()
 
-    def _flush(self, exchange: Exchange) -> None:
+    def _flush(self) -> None:
         if not self.queue:
             return
         if not self._is_closing():
-            self._take(exchange, self._queued - self._left())
+            self._take(self._queued - self._left())
             return
         # A transport that fails forgets what it had not sent; the kernel knows what it was given.
         now = None if self._mark is None else taken_bytes(self.sock)
         if now is not None and self._mark is not None:
-            self._take(exchange, now - self._mark - self._gone)
+            self._take(now - self._mark - self._gone)
 
-    def _take(self, exchange: Exchange, count: int) -> None:
+    def _take(self, count: int) -> None:
         while count > 0 and self.queue:
             data = self.queue[0]
             step = min(count, len(data))
-            exchange.sent(step, data)
+            self.exchange.sent(step, data)
             count -= step
             self._queued -= step
             self._gone += step
@@ -177,24 +175,24 @@ class Line(asyncio.Protocol):
             else:
                 self.queue[0] = memoryview(data)[step:]
         if not self.queue:
-            self.forget()
+            self._forget()
 
-    def forget(self) -> None:
-        """Count nothing more of what has been written and has not left."""
+    def _forget(self) -> None:
         self.queue.clear()
         self._queued = self._gone = 0
         self._mark = None
 
 
-def line_of(handler: Any) -> Line:
-    """Return the line in front of a connected protocol, put there if need be."""
-    line: Line | None = vars(handler).get(LINE)
-    if line is None:
-        transport = handler.transport
-        line = Line(handler, transport)
+def put_before(handler: Any, exchange: Exchange) -> Line:
+    """Put a line before a connected protocol."""
+    transport = handler.transport
+    handler._volnux_line = line = Line(handler, transport, exchange)
+    try:
         transport.set_protocol(line)
-        vars(handler)[LINE] = line
-        LINES.add(line)
+    except BaseException:
+        del handler._volnux_line
+        raise
+    LINES.add(line)
     return line
 
 

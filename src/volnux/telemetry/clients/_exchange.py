@@ -38,6 +38,8 @@ FAILED_FROM = 400
 _SHORT = 1 << 16
 _SHORT_HEAD = 1 << 11
 _HEAD_END = b"\r\n\r\n"
+#: Where the status of an interim response begins: "1".
+_INTERIM = 0x31
 
 
 class Exchange:
@@ -173,7 +175,11 @@ class Exchange:
     @property
     def may_be_encoded(self) -> bool:
         """Whether a look at the response may show that its body is encoded."""
-        return self._in is None or b"ncoding" in self._in or b"NCODING" in self._in
+        piece = self._in
+        end = -1 if piece is None else piece.find(_HEAD_END, 0, _SHORT_HEAD)
+        if piece is None or end < 0:
+            return True
+        return piece.find(b"ncoding", 0, end) > 0 or piece.find(b"NCODING", 0, end) > 0
 
     def note(self, key: str, value: Any) -> None:
         """Say something of ours about it: a number, a truth value or a word that holds no secret."""
@@ -268,6 +274,10 @@ class Exchange:
 
     # --- its end --------------------------------------------------------------------------------
 
+    def __del__(self) -> None:
+        if not self._ended:
+            self.end()  # let go of with its connection, which nobody has closed
+
     def end(self, error: BaseException | None = None) -> None:
         """End it; nothing happens if it has ended.
 
@@ -330,18 +340,21 @@ class Exchange:
         """Leave with the record what it says besides, or what that will be made of."""
         piece, out = self._in, self._out
         if piece is not None and out is not None:
-            end, out_end = piece.find(_HEAD_END) + 4, out.find(_HEAD_END) + 4
+            end = piece.find(_HEAD_END) + 4
+            head = piece[:end]
+            bare = out.endswith(_HEAD_END)
+            out_end = len(out) if bare else out.find(_HEAD_END) + 4
             # In one piece each, and framed by their lengths: nothing has to be read now.
             if (
-                3 < end <= _SHORT_HEAD
+                12 < end <= _SHORT_HEAD
                 and out_end > 3
-                and piece[9:10] != b"1"
-                and b"hunked" not in piece[:end]
-                and b"hunked" not in out
+                and head[9] != _INTERIM
+                and b"hunked" not in head
+                and (bare or b"hunked" not in out)
             ):
                 behind = len(piece) - end
                 told = self.decoded, self.source, self._reused, self._notes
-                extra._facts = (self.method, sent - out_end, piece[:end], behind, *told)
+                extra._facts = (self.method, sent - out_end, head, behind, *told)
                 return
         request, response = self.request, self.response
         told = self.decoded, self.source, self._reused, self._notes

@@ -198,7 +198,10 @@ class Multiplex:
         self._in.feed(data[:count])
 
     def closed_by_peer(self) -> None:
-        """Nothing ends with the connection that has not ended before."""
+        """Say that the other side has closed: what has not come will not come."""
+        for exchange in list(self._streams.values()):
+            if not exchange.is_ended:
+                exchange.closed_by_peer()
 
     def about_to_close(self, sock: Any) -> None:
         """Ask the kernel once more, while the connection can still be asked."""

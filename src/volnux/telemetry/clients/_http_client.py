@@ -15,10 +15,9 @@ from time import perf_counter
 
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients._gate import ACTIVE, mishap
-from volnux.telemetry.clients._http_socket import HttpSocket
+from volnux.telemetry.clients._http_socket import HttpSocket, OtherSocket, carrier
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._patching import Tap
-from volnux.telemetry.clients._socket import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,11 +92,11 @@ def _server_of(connection: Any, target: str) -> tuple[str, int | None]:
 def _carry(connection: Any, exchange: Exchange, *, reused: bool) -> None:
     """Have what crosses a connection's socket count for an exchange."""
     sock = connection.sock
-    if isinstance(sock, HttpSocket):
+    if issubclass(type(sock), (HttpSocket, OtherSocket)):
         reused = reused and sock._self_used
         sock._self_account = exchange
     else:
-        connection.sock = sock = counted(sock, exchange, HttpSocket)
+        connection.sock = sock = carrier(sock, exchange)
     sock._self_used = True
     exchange._reused = reused
     wrapped = sock.__wrapped__

@@ -81,7 +81,7 @@ class _Sender:
 
 
 def _sync_methods(kind: Any) -> dict[str, Any]:
-    read, write, close, start_tls = kind.read, kind.write, kind.close, kind.start_tls
+    read, close, start_tls = kind.read, kind.close, kind.start_tls
 
     def counted_read(self: Any, max_bytes: int, timeout: float | None = None) -> bytes:
         data: bytes = read(self, max_bytes, timeout)
@@ -92,26 +92,6 @@ def _sync_methods(kind: Any) -> dict[str, Any]:
             else:
                 account.closed_by_peer()
         return data
-
-    def counted_write(self: Any, buffer: bytes, timeout: float | None = None) -> None:
-        account = self._volnux_account
-        write(self, buffer, timeout)
-        if account is not None and buffer:
-            account.sent(len(buffer), buffer)
-
-    def stepwise_write(self: Any, buffer: bytes, timeout: float | None = None) -> None:
-        if not buffer:  # as it often is, and nothing happens then
-            return
-        account = self._volnux_account
-        if account is None or len(buffer) <= _WHOLE:
-            write(self, buffer, timeout)
-            if account is not None:
-                account.sent(len(buffer), buffer)
-            return
-        sender = _Sender(self, account)
-        write(sender, buffer, timeout)
-        if sender.done < len(buffer):  # it has found another way
-            account.sent(len(buffer) - sender.done, buffer[sender.done :])
 
     def counted_close(self: Any) -> None:
         _closing(self)
@@ -126,10 +106,38 @@ def _sync_methods(kind: Any) -> dict[str, Any]:
     is_plain = kind.__module__ == "httpcore._backends.sync" and kind.__name__ == "SyncStream"
     return {
         "read": counted_read,
-        "write": stepwise_write if is_plain else counted_write,
+        "write": (_write_by_steps if is_plain else _write)(kind.write),
         "close": counted_close,
         "start_tls": counted_start_tls,
     }
+
+
+def _write(write: Any) -> Any:
+    def counted_write(self: Any, buffer: bytes, timeout: float | None = None) -> None:
+        account = self._volnux_account
+        write(self, buffer, timeout)
+        if account is not None and buffer:
+            account.sent(len(buffer), buffer)
+
+    return counted_write
+
+
+def _write_by_steps(write: Any) -> Any:
+    def counted_write(self: Any, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:  # as it often is, and nothing happens then
+            return
+        account = self._volnux_account
+        if account is None or len(buffer) <= _WHOLE:
+            write(self, buffer, timeout)
+            if account is not None:
+                account.sent(len(buffer), buffer)
+            return
+        sender = _Sender(self, account)
+        write(sender, buffer, timeout)
+        if sender.done < len(buffer):  # it has found another way
+            account.sent(len(buffer) - sender.done, buffer[sender.done :])
+
+    return counted_write
 
 
 def _async_methods(kind: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from volnux.telemetry.clients import _httpcore, _httpx_body
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import Settings, mishap
 from volnux.telemetry.clients._httpcore import KEY, PROPAGATE
-from volnux.telemetry.clients._httpx_body import end_with, fail
+from volnux.telemetry.clients._httpx_body import deliver, fail
 from volnux.telemetry.clients._patching import Tap
 from volnux.telemetry.errors import TelemetryError
 
@@ -40,22 +40,32 @@ _everywhere: Settings | None = None
 # --- one hop ----------------------------------------------------------------------------------------
 
 
-def _begin(request: httpx.Request, settings: Settings) -> Exchange | None:
+def _begin(
+    request: httpx.Request, settings: Settings
+) -> tuple[Exchange, httpx.Request] | tuple[None, None]:
+    """Return the exchange of a request, and a request like it that says so; None if none is recorded."""
     try:
         url: Any = request.url
         parsed = getattr(url, "_uri_reference", url)
         key = parsed.scheme, parsed.host, parsed.port
-        server = _SERVERS.get(key)
-        if server is None:
-            server = _server_of(url, key)
+        host, port = _SERVERS.get(key) or _server_of(url, key)
         target = "" if settings.route is None else url.raw_path.decode("ascii")
-        exchange = Exchange(request.method, *server, target, settings)
+        exchange = Exchange(request.method, host, port, target, settings)
     except TelemetryError:
         raise
     except Exception as error:  # noqa: BLE001  # no such request goes anywhere, and httpx says why
         mishap("httpx", error)
-        return None
-    return None if exchange._raw is None else exchange
+        return None, None
+    if exchange._raw is None:
+        return None, None
+    extensions = {**request.extensions, KEY: exchange}
+    if settings.propagate_trace:
+        extensions[PROPAGATE] = True
+    # One by one: who looks into the dict of an object makes all that follows slower.
+    marked = object.__new__(httpx.Request)
+    marked.method, marked.url, marked.headers = request.method, url, request.headers
+    marked.stream, marked.extensions = request.stream, extensions
+    return exchange, marked
 
 
 #: Host and port of servers by what a URL says of them, which takes longer to be understood.
@@ -69,55 +79,21 @@ def _server_of(url: httpx.URL, key: tuple[str, str, int | None]) -> tuple[str, i
     return server
 
 
-def _deliver(response: httpx.Response, exchange: Exchange) -> None:
-    """Have an exchange end with its response."""
-    try:
-        exchange.status = response.status_code
-        if exchange.may_be_without_body:
-            found = exchange.response
-            if found.status is None:
-                _look_at(response, exchange)
-            if found.is_complete and not found.body:
-                exchange.decoded = 0
-                exchange.end()
-                return
-        end_with(response, exchange)
-    except Exception as error:  # noqa: BLE001  # another version of httpx
-        exchange.note_error("httpx", error)
-        exchange.end()
-
-
-def _look_at(response: httpx.Response, exchange: Exchange) -> None:
-    """Take from a response what could not be read off the bytes."""
-    found, headers = exchange.response, response.headers
-    length = headers.get("content-length", "")
-    declared = int(length) if length.isdigit() else None
-    if found.is_begun:  # of HTTP/2, where headers are packed
-        found.status = response.status_code
-        found.encoding = headers.get("content-encoding")
-        found.declared = declared
-        return
-    exchange.source = "declared"
-    exchange.note("http.response.status_code", response.status_code)
-    if declared is not None:
-        exchange.note("declared", declared)
-
-
 def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def handle_request(self: Any, request: httpx.Request) -> httpx.Response:
         settings = request.extensions.get(KEY, _everywhere)
         if type(settings) is not Settings or not SWITCH.on:
             return original(self, request)  # type: ignore[no-any-return]  # what it wraps
-        exchange = _begin(request, settings)
+        exchange, marked = _begin(request, settings)
         if exchange is None:
             return original(self, request)  # type: ignore[no-any-return]  # as above
         try:
-            response: httpx.Response = original(self, _marked(request, exchange, settings))
+            response: httpx.Response = original(self, marked)
         except BaseException as error:
             fail(exchange, error)
             raise
-        _deliver(response, exchange)
+        deliver(response, exchange)
         return response
 
     return handle_request
@@ -129,33 +105,18 @@ def _handling_async(original: Callable[..., Any]) -> Callable[..., Any]:
         settings = request.extensions.get(KEY, _everywhere)
         if type(settings) is not Settings or not SWITCH.on:
             return await original(self, request)  # type: ignore[no-any-return]  # as above
-        exchange = _begin(request, settings)
+        exchange, marked = _begin(request, settings)
         if exchange is None:
             return await original(self, request)  # type: ignore[no-any-return]  # as above
         try:
-            response: httpx.Response = await original(self, _marked(request, exchange, settings))
+            response: httpx.Response = await original(self, marked)
         except BaseException as error:
             fail(exchange, error)
             raise
-        _deliver(response, exchange)
+        deliver(response, exchange)
         return response
 
     return handle_async_request
-
-
-def _marked(request: httpx.Request, exchange: Exchange, settings: Settings) -> httpx.Request:
-    """Return a request that says which exchange it is, and is like another one otherwise."""
-    extensions = {**request.extensions, KEY: exchange}
-    if settings.propagate_trace:
-        extensions[PROPAGATE] = True
-    # One by one: who looks into the dict of an object makes all that follows slower.
-    marked = object.__new__(httpx.Request)
-    marked.method = request.method
-    marked.url = request.url
-    marked.headers = request.headers
-    marked.stream = request.stream
-    marked.extensions = extensions
-    return marked
 
 
 def _install(patches: Patches) -> None:

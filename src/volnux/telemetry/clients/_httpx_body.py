@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from volnux.telemetry.clients._patching import Patches
 
 
+_HEAD_END = b"\r\n\r\n"
 #: Where httpx has its own streams.
 _DEFAULT: Any = sys.modules.get("httpx._transports.default")
 
@@ -35,11 +36,18 @@ def fail(exchange: Exchange | None, error: BaseException) -> None:
     if isinstance(error, GeneratorExit):
         exchange.end()  # the program has read enough
         return
+    found: BaseException | None = error
     if isinstance(error, httpx.HTTPError):
         exchange.note("library_error", type(error).__name__)
         if isinstance(error, httpx.TimeoutException) and root_of(error) is error:
-            error = TimeoutError(str(error) or "timed out")  # not every back end has one below it
-    exchange.end(error)
+            found = TimeoutError(str(error) or "timed out")  # not every back end has one below it
+        elif isinstance(error, httpx.RemoteProtocolError) and _is_cut_short(exchange):
+            found = None  # where it was cut is said as for every other client
+    exchange.end(found)
+
+
+def _is_cut_short(exchange: Exchange) -> bool:
+    return exchange._is_cut and exchange.response.is_begun
 
 
 class _Decoder:
@@ -220,16 +228,46 @@ def install(patches: Patches) -> None:
             patches.wrap(_DEFAULT, name, _ending)
 
 
-def end_with(response: httpx.Response, exchange: Exchange) -> None:
-    """Have an exchange end with the body of a response."""
-    stream: Any = response.stream
-    if not isinstance(stream, _Ending):
-        around: Any = _ASYNC_AROUND if isinstance(stream, httpx.AsyncByteStream) else _AROUND
-        response.stream = stream = around(stream)
-    stream._volnux_exchange = exchange
-    piece = exchange._in
-    if piece is not None and b"ncoding" not in piece and b"NCODING" not in piece:
-        return
+def deliver(response: httpx.Response, exchange: Exchange) -> None:
+    """Have an exchange end with the body of its response."""
+    try:
+        exchange.status = response.status_code
+        piece = exchange._in
+        if (piece is None or piece.endswith(_HEAD_END)) and _is_all(response, exchange):
+            exchange.decoded = 0
+            exchange.end()
+            return
+        stream: Any = response.stream
+        if not isinstance(stream, _Ending):
+            around: Any = _ASYNC_AROUND if isinstance(stream, httpx.AsyncByteStream) else _AROUND
+            response.stream = stream = around(stream)
+        stream._volnux_exchange = exchange
+        if piece is None or b"ncoding" in piece or b"NCODING" in piece:
+            _decode_with(response, stream)
+    except Exception as error:  # noqa: BLE001  # another version of httpx
+        exchange.note_error("httpx", error)
+        exchange.end()
+
+
+def _is_all(response: httpx.Response, exchange: Exchange) -> bool:
+    """Return whether nothing is left to be read, taking from a response what the bytes do not say."""
+    found, headers = exchange.response, response.headers
+    if found.status is None:
+        length = headers.get("content-length", "")
+        declared = int(length) if length.isdigit() else None
+        if found.is_begun:  # of HTTP/2, where headers are packed
+            found.status, found.declared = response.status_code, declared
+            found.encoding = headers.get("content-encoding")
+        else:
+            exchange.source = "declared"
+            exchange.note("http.response.status_code", response.status_code)
+            if declared is not None:
+                exchange.note("declared", declared)
+    return found.is_complete and not found.body
+
+
+def _decode_with(response: httpx.Response, stream: Any) -> None:
+    """Count what a body comes to when it is decoded."""
     if "content-encoding" in response.headers:
         decoder: Any = _Decoder(response, stream)
         response._decoder = stream._volnux_decoder = decoder

@@ -187,9 +187,9 @@ def _sending_file(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             done = await original(self, bare, file, offset, count, **kwargs)
         except BaseException as error:
-            # If it came anywhere, it has set the file there.
             after = _place_in(file)
-            if after is not None and after != before:
+            if not connection.caught_up(bare) and after is not None and after != before:
+                # If it came anywhere, it has set the file there.
                 connection.given(bare, max(0, after - offset))
             connection.failed(error)
             raise

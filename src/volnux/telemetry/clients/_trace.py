@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     class HasOperation(Protocol):
         """A request and its response, as every client's exchange is one."""
 
-        op: NetworkOp
+        @property
+        def op(self) -> NetworkOp: ...
 
 
 def trace_headers(exchange: HasOperation) -> list[tuple[str, str]]:

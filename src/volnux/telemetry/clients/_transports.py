@@ -94,6 +94,16 @@ class TransportConnection(Connection):
         if self._held:
             self.look(transport)
 
+    def caught_up(self, transport: Any) -> bool:
+        """Count what went past the transport; return False if the kernel does not say how much."""
+        taken = None if self._taken_before is None else taken_bytes(self._sock)
+        if taken is None or self._taken_before is None:
+            return False
+        missing = taken - self._taken_before - (self._given - held_by(transport))
+        if missing > 0:
+            self.given(transport, missing)
+        return True
+
     def look(self, transport: Any) -> None:
         """See what a transport holds; not where the kernel says better what has left it."""
         if self._taken_before is None:
@@ -137,11 +147,13 @@ class TransportConnection(Connection):
         self._held = held_by(transport)
         self._is_aborted = True
 
-    def about_to_lose(self) -> None:
-        """Ask the kernel once more, while it can be asked."""
+    def about_to_lose(self, transport: Any) -> None:
+        """Ask the kernel and the transport once more, while they can be asked."""
         if self.is_open and self._sock is not None:
             self.about_to_close(self._sock)
             self._taken = taken_bytes(self._sock)
+            # Zero says little: many a transport has forgotten by now what it held.
+            self._held = held_by(transport) or self._held
 
     def lost(self, error: BaseException | None) -> None:
         """End the operation with what the loop says."""
@@ -252,7 +264,7 @@ class TracedProtocol(Proxy):
     @property
     def connection_lost(self) -> Any:
         # Looked up while the socket is still open, but under TLS called only when it is not.
-        self._self_connection.about_to_lose()
+        self._self_connection.about_to_lose(self._self_bare)
         return MethodType(_lost, self)
 
 
@@ -272,6 +284,11 @@ def _buffer_updated(self: Any, count: int) -> None:
     self.__wrapped__.buffer_updated(count)
 
 
+def _resume_writing(self: Any) -> None:
+    self._self_connection.look(self._self_bare)
+    self.__wrapped__.resume_writing()
+
+
 def _datagram_received(self: Any, data: Any, address: Any) -> None:
     self._self_connection.spoken(address)
     self._self_connection.came(self._self_bare, len(data))
@@ -287,6 +304,7 @@ _TRANSPORT = {"write": _write, "writelines": _writelines, "sendto": _sendto}
 _PROTOCOL = {
     "data_received": _data_received,
     "buffer_updated": _buffer_updated,
+    "resume_writing": _resume_writing,
     "datagram_received": _datagram_received,
     "error_received": _error_received,
 }
