@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from benchmarks import _environments
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SIZE = 1024
 ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % SIZE
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+    % SIZE
 ) + b"x" * SIZE
 
 
@@ -29,8 +30,7 @@ class _Answering(asyncio.Protocol):
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._head += data
@@ -51,8 +51,8 @@ class Server:
             env=_environments.child_environment(),
             text=True,
         )
-        assert self._process.stdout is not None
-        return f"http://127.0.0.1:{int(self._process.stdout.readline())}/"
+        port = self._process.stdout.readline() if self._process.stdout else ""
+        return f"http://127.0.0.1:{int(port)}/"
 
     def __exit__(
         self,

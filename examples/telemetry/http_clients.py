@@ -16,11 +16,16 @@ import gzip
 import http.client
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from volnux.telemetry import NetworkMetrics, capture, instrument, traced_event, uninstrument
+from volnux.telemetry import capture, instrument, traced_event, uninstrument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from volnux.telemetry import NetworkMetrics
 
 #: Compressed, in chunks, after a redirect, and not to be had.
 TARGETS = ("/compressed", "/chunked", "/moved", "/missing")

@@ -18,17 +18,23 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from volnux.telemetry import (
-    NetworkMetrics,
-    Registry,
     capture,
     traced_event,
     traced_open_connection,
     traced_socket,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from volnux.telemetry import (
+        NetworkMetrics,
+        Registry,
+    )
 
 BLOCK = 16 * 1024
 
@@ -118,7 +124,9 @@ def line(op: NetworkMetrics) -> str:
     wire = "-"
     if "wire_bytes_sent" in of:
         wire = f"{of['wire_bytes_sent']:,} / {of['wire_bytes_received']:,}"
-    return f"  {op.operation:<8}{op.bytes_sent:>9,}{op.bytes_received:>10,}  {wire:>19}  {op.status}"
+    return (
+        f"  {op.operation:<8}{op.bytes_sent:>9,}{op.bytes_received:>10,}  {wire:>19}  {op.status}"
+    )
 
 
 @contextlib.contextmanager
@@ -126,13 +134,9 @@ def certificate() -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
     """Make a certificate for localhost; yield the server's context, and the client's that trusts it."""
     with tempfile.TemporaryDirectory() as folder:
         key, cert = Path(folder, "key.pem"), Path(folder, "cert.pem")
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-            + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-            + ["-keyout", key, "-out", cert],
-            check=True,
-            capture_output=True,
-        )
+        command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -keyout {key} -out {cert}"
+        name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        subprocess.run([*command.split(), *name], check=True, capture_output=True)
         serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         serving.load_cert_chain(cert, key)
         yield serving, ssl.create_default_context(cafile=cert)

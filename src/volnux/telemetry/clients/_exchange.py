@@ -208,10 +208,10 @@ class Exchange:
         if self._ended or raw is None:
             return
         raw[9] += count
-        if self._request is None and self._out is None and type(data) is bytes:
-            if count == len(data) < _SHORT_HEAD:
-                self._out = data
-                return
+        is_first = self._request is None and self._out is None
+        if is_first and type(data) is bytes and count == len(data) < _SHORT_HEAD:
+            self._out = data
+            return
         try:
             self.request.feed(data, count)
         except Exception as error:  # noqa: BLE001  # what follows the bytes must not stop them
@@ -225,10 +225,10 @@ class Exchange:
         if raw[11] is None:
             raw[11] = raw[1].now()
         raw[10] += count
-        if self._response is None and self._in is None and type(data) is bytes:
-            if count == len(data) <= _SHORT:
-                self._in = data
-                return
+        is_first = self._response is None and self._in is None
+        if is_first and type(data) is bytes and count == len(data) <= _SHORT:
+            self._in = data
+            return
         try:
             self.response.feed(data, count)
         except Exception as error:  # noqa: BLE001  # as above
