@@ -147,7 +147,6 @@ class TestTraces:
         os.close(read)
         os.close(write)
 
-
     def test_a_worker_goes_on_in_the_same_trace(self, registry):
         """What is sent from a process pool belongs to the tree of who asked for it."""
         with (

@@ -1063,7 +1063,6 @@ class TestExactly:
 
     def test_eight_threads_of_five_hundred_calls(self, server):
         """Every call an event of its own."""
-
         # Not a decorated function: tenacity 9.2.1 has all calls of one share their statistics, so
         # that in threads it raises a KeyError of its own, telemetry or not.
         retrying = traced_retrying(Retrying(stop=stop_after_attempt(3), wait=wait_none()))
@@ -1091,7 +1090,6 @@ class TestExactly:
 
     def test_eight_threads_in_one_event(self, server):
         """Every call in the same event."""
-
         retrying = traced_retrying(Retrying(stop=stop_after_attempt(3), wait=wait_none()))
 
         def fetch(key):

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     text = _page.markdown(results) if options.markdown else _page.plain(results)
-    print(text)  # noqa: T201  # a program that prints a page
+    print(text)
     return 1 if any(map(_is_bad, results["libraries"])) else 0
 
 

@@ -358,7 +358,7 @@ class Exchange:
                 return
         request, response = self.request, self.response
         told = self.decoded, self.source, self._reused, self._notes
-        extra._found = described(self.method, request.body, response, *told)
+        extra._found = described(self.method, request.body, response, told)
 
     def _note_wire(self, sock: Any, sent: int, received: int) -> None:
         now = wire_bytes(sock)

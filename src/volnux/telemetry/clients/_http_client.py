@@ -14,9 +14,9 @@ from http.client import HTTPConnection, HTTPSConnection
 from time import perf_counter
 
 from volnux.telemetry._switch import SWITCH
+from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import ACTIVE, mishap
 from volnux.telemetry.clients._http_socket import HttpSocket, OtherSocket, carrier
-from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False

@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def described(
-    method: str,
-    sent: int,
-    response: Framing,
-    decoded: int | None,
-    source: str,
-    reused: bool | None,  # noqa: FBT001  # one of many facts
-    notes: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Return what the record of an exchange says besides its bytes and times."""
+def described(method: str, sent: int, response: Framing, told: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what the record of an exchange says besides its bytes and times.
+
+    Args:
+        method: of the request.
+        sent: bytes of its body.
+        response: as far as it came.
+        told: the bytes after decoding if that is known, the source of all these numbers, whether the
+            connection was there before if that is known, and what else was noted, or None.
+    """
+    decoded, source, reused, notes = told
     found: dict[str, Any] = {"http.request.method": method, "source": source}
     if reused is not None:
         found["connection_reused"] = reused
@@ -61,12 +62,12 @@ class LateExtra(OpExtra):
         """What the record says besides."""
         facts = self._facts
         if facts is not None:  # whoever comes at the same time finds the same
-            method, sent, head, behind, *told = facts
+            (method, sent, head, behind), told = facts[:4], facts[4:]
             response = Framing(method, is_response=True)
             response.feed(head, len(head))
             if behind:
                 response.feed(b"", behind)
-            self._found = described(method, sent, response, *told)
+            self._found = described(method, sent, response, told)
             self._facts = None
         found, own = self._found, self._own
         return found if not own else {**(found or {}), **own}
