@@ -17,6 +17,7 @@ from tests.network._protocols import (
     closed,
     connect,
     listening,
+    turns,
 )
 from tests.network._sockets import crossed, only, outcome
 from tests.network._tcp_info import LINUX, tcp_info
@@ -254,6 +255,46 @@ class TestFiles:
 
         assert 0 < done < BIG
         assert (crossed(registry), outcome(registry)[0]) == ((done, 0), "cancelled")
+
+    @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+    def test_cut_short_by_the_other_side(self, run, file, registry):
+        """Where the kernel does not say how far it came, the file does."""
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            transport, protocol = await loop.create_unix_connection(
+                traced_protocol(Asking), sock=near
+            )
+            sending = asyncio.ensure_future(loop.sendfile(transport, file, 1000))
+            await turns()
+            far.close()
+            with pytest.raises(ConnectionError):
+                await sending
+            transport.abort()
+            await protocol.lost
+            return file.tell() - 1000
+
+        done = run(main())
+
+        assert 0 < done < BIG
+        assert (crossed(registry), outcome(registry)[0]) == ((done, 0), "failed")
+
+    def test_of_what_is_not_traced(self, run, file, sink_server):
+        """Bare transports go through as they are."""
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            transport, protocol = await connect(Asking, sink_server)
+            assert await loop.sendfile(transport, file, 0, 1000) == 1000
+            transport.close()
+            await protocol.lost
+
+        run(main())
+        [seen] = sink_server.wait_closed()
+
+        assert seen.received == 1000
 
     def test_refused(self, echo_server, registry):
         """Uvloop refuses it as it would."""

@@ -75,6 +75,21 @@ class TestConnections:
 
         assert crossed(registry) == (seen.received, 0) == (80, 0)
 
+    def test_what_is_written_after_the_close(self, run, sink_server, registry):
+        """It goes nowhere, and does not count."""
+
+        async def main():
+            transport, protocol = await connect(traced_protocol(Asking), sink_server)
+            transport.write(b"x")
+            transport.close()
+            transport.write(b"late")
+            await protocol.lost
+
+        run(main())
+        [seen] = sink_server.wait_closed()
+
+        assert crossed(registry) == (seen.received, 0) == (1, 0)
+
     def test_a_wrong_write(self, run, sink_server, registry):
         """It fails as it would, and nothing counts."""
 

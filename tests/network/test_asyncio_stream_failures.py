@@ -107,6 +107,30 @@ class TestBadDays:
         assert crossed(registry) == (9, 10)
         assert outcome(registry) == ("failed", "IncompleteReadError")
 
+    def test_half_a_message_in_a_loop_of_lines(self, run, source_server, registry):
+        """`async for` is followed too: what interrupts it is recorded."""
+
+        async def lines(reader, writer):
+            try:
+                async for _ in reader:
+                    pass
+            finally:
+                writer.close()
+
+        async def main():
+            reader, writer = await traced_open_connection(*source_server.address)
+            writer.write(b"5\n")
+            task = asyncio.ensure_future(lines(reader, writer))
+            await turns()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await writer.wait_closed()
+
+        run(main())
+
+        assert outcome(registry) == ("cancelled", "CancelledError")
+
     def test_the_other_side_ends(self, run, source_server, registry):
         """In order, that is no failure."""
 

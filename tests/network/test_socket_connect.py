@@ -48,6 +48,36 @@ def test_no_such_host(registry):
     assert (only(registry).host, *outcome(registry)) == ("nowhere.invalid", "failed", "gaierror")
 
 
+def test_no_such_host_by_number(registry):
+    """`connect_ex` raises for that, and it is recorded as well."""
+    with traced_socket(socket.socket()) as sock, pytest.raises(socket.gaierror):
+        sock.connect_ex(("nowhere.invalid", 80))
+
+    assert (only(registry).host, *outcome(registry)) == ("nowhere.invalid", "failed", "gaierror")
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ((b"127.0.0.1", 9), "127.0.0.1", 9),
+        (("", 9), "localhost", 9),
+        (("::1", 9, 0, 0), "::1", 9),
+        (("127.0.0.1", 70_000), "127.0.0.1", None),
+    ],
+)
+def test_an_address_of_any_form(address, host, port, registry):
+    """Whatever a socket takes for one, and what it does not, has a host."""
+    with traced_socket(socket.socket()) as sock, pytest.raises((OSError, OverflowError, TypeError)):
+        sock.settimeout(SECONDS)
+        sock.connect(address)
+
+    assert (only(registry).host, only(registry).port, only(registry).status) == (
+        host,
+        port,
+        "failed",
+    )
+
+
 def test_another_try_on_the_same_socket(nobody, echo_server, registry):
     """Each attempt to connect is an operation."""
     with traced_socket(socket.socket()) as sock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import io
 import select
@@ -141,6 +142,40 @@ def test_sendall_in_steps(pair, registry):
     thread.join()
 
     assert (sum(taken), crossed(registry)) == (BIG, (BIG, 0))
+
+
+def test_sendall_in_steps_of_numbers(pair, registry):
+    """Whatever layout a buffer has, it is sent as it would be."""
+    near, far = pair
+    numbers = (ctypes.c_int * (BIG // 4))()
+    taken = []
+    thread = threading.Thread(target=lambda: taken.extend(iter(lambda: len(far.recv(65_536)), 0)))
+    with traced_socket(near) as sock:
+        thread.start()
+        sock.sendall(numbers)
+    thread.join()
+
+    assert (sum(taken), crossed(registry)) == (BIG, (BIG, 0))
+
+
+def test_closed_in_the_middle_of_sendall(pair, registry):
+    """It fails as it would, and what had been taken counts."""
+    near, _ = pair
+
+    class Closing(socket.socket):
+        def send(self, *args):
+            try:
+                return super().send(*args)
+            finally:
+                self.close()
+
+    sock = traced_socket(Closing(fileno=near.detach()))
+    sock.settimeout(10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sock.sendall(bytes(BIG))
+    sock.close()
+
+    assert 0 < only(registry).bytes_sent < BIG
 
 
 def test_sendall_and_a_reset(pair, registry):

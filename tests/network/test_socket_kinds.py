@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from tests.network._sockets import SECONDS, crossed, only, tcp_pair
+from tests.network._tcp_info import LINUX
 from volnux.telemetry import capture, traced_event, traced_socket
 
 HUNDRED = bytes(range(100))
@@ -47,6 +48,19 @@ def test_a_connected_datagram_socket(udp_server, registry):
         assert sock.recv(1000) == HUNDRED
 
     assert (crossed(registry), only(registry).operation) == ((100, 100), "ask")
+
+
+@pytest.mark.skipif(not LINUX, reason="Linux tells of what it cuts off")
+def test_a_datagram_that_is_cut_off(registry):
+    """It counts in full, as the system says that it came."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with far, traced_socket(near) as sock:
+        far.send(HUNDRED)
+        far.send(HUNDRED)
+        assert sock.recvmsg_into([bytearray(10)], 0, socket.MSG_TRUNC)[0] == 100
+        assert sock.recv_into(bytearray(10), 10, socket.MSG_TRUNC) == 100
+
+    assert crossed(registry) == (0, 200)
 
 
 def test_who_is_spoken_to_first(registry):

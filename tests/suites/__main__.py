@@ -21,6 +21,7 @@ import argparse
 import json
 import platform
 import sys
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,7 @@ def _compared(suite: Suite, rounds: int) -> dict[str, Any]:
         "recorded": active.recorded or empty,
         "differences": [one.to_dict() for one in found],
         "failing": _failing(bare, active),
+        "skipped": _skipped(active),
     }
 
 
@@ -148,6 +150,11 @@ def _failing(bare: Run, active: Run) -> list[str]:
         for test, outcome in bare.outcomes.items()
         if outcome.word in ("failed", "error") and active.word(test) != PASSED
     ]
+
+
+def _skipped(run: Run) -> dict[str, int]:
+    reasons = (one.text for one in run.outcomes.values() if one.word == "skipped")
+    return dict(Counter(reasons).most_common())
 
 
 def _is_bad(result: Mapping[str, Any]) -> bool:

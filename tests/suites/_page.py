@@ -56,6 +56,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         parts.append(f"## {_name(result)}\n\n{_story(result)}\n")
         parts += _list("Differs", map(_line, result.get("differences", ())))
         parts += _list("volnux swallowed an error of its own", _swallowed(result))
+        parts += _list("Skips", (f"{n}: {why}" for why, n in result.get("skipped", {}).items()))
         parts += _list("Fails both ways", (f"`{test}`" for test in result.get("failing", ())))
     return "\n".join(parts).rstrip()
 

@@ -26,6 +26,15 @@ def write(**line: Any) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+def _why(report: pytest.CollectReport | pytest.TestReport) -> str:
+    """Return what a test that did not pass has to say."""
+    if report.passed:
+        return ""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return report.longreprtext
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write one phase of a test. What a worker reports, the main process does, too."""
     if WORKER != "main":
@@ -33,19 +42,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     outcome: str = report.outcome
     if hasattr(report, "wasxfail"):
         outcome = "xfailed" if report.skipped else "xpassed"
-    text = report.longreprtext if report.failed else ""
-    write(test=report.nodeid, when=report.when, outcome=outcome, text=text)
+    write(test=report.nodeid, when=report.when, outcome=outcome, text=_why(report))
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     """Write that a file cannot be collected, or is skipped as a whole."""
     if WORKER == "main" and not report.passed:
-        write(
-            test=report.nodeid,
-            when="collect",
-            outcome=report.outcome,
-            text=report.longreprtext if report.failed else "",
-        )
+        write(test=report.nodeid, when="collect", outcome=report.outcome, text=_why(report))
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

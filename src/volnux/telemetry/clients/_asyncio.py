@@ -23,16 +23,19 @@ _LIMIT = 2**16
 class TracedStreamReader(Proxy):
     """A stream reader that sees what reading fails with."""
 
+    #: See `CountedSocket`.
+    __getattribute__ = object.__getattribute__
+
     def __init__(self, reader: Any, connection: TransportConnection) -> None:
         super().__init__(reader)
         self._self_connection = connection
 
-    def __aiter__(self) -> Any:
-        return self
-
 
 class TracedStreamWriter(Proxy):
     """What `traced_open_connection` returns to write to: the stream writer, and `exchange`."""
+
+    #: See `CountedSocket`.
+    __getattribute__ = object.__getattribute__
 
     def __init__(self, writer: Any, connection: TransportConnection) -> None:
         super().__init__(writer)
@@ -71,10 +74,15 @@ def _followed(kind: type, name: str) -> Callable[..., Any]:
     return method
 
 
+def _itself(self: Any) -> Any:
+    return self
+
+
 _READER = {
     name: _followed(asyncio.StreamReader, name)
     for name in ("read", "readline", "readexactly", "readuntil", "__anext__")
 }
+_READER["__aiter__"] = _itself
 _WRITER = {
     name: _followed(asyncio.StreamWriter, name)
     for name in ("wait_closed", "start_tls")

@@ -35,21 +35,18 @@ class Watched:
 
 def bytes_of(data: Any) -> memoryview:
     """Return what can be sent as plain bytes, to be given back."""
-    view = memoryview(data)
-    try:
-        return view.cast("B")
-    except (TypeError, ValueError):  # of a layout that only copying makes plain
-        return memoryview(view.tobytes())
+    return memoryview(data).cast("B")
 
 
 def is_ready_to_send(sock: Any, seconds: float) -> bool:
-    """Wait until a socket can send or has failed; return False if it takes longer."""
-    if seconds <= 0:
-        return False
+    """Wait until a socket can send, or says why it cannot; return False if it takes longer."""
+    number: int = sock.fileno()
+    if seconds <= 0 or number < 0:
+        return number < 0
     if not hasattr(select, "poll"):  # as in Windows, where `select` takes a socket of any number
-        return any(select.select((), (sock,), (sock,), seconds))
+        return any(select.select((), (number,), (number,), seconds))
     look = select.poll()
-    look.register(sock, select.POLLOUT)
+    look.register(number, select.POLLOUT)
     return bool(look.poll(ceil(seconds * 1000)))
 
 

@@ -55,6 +55,7 @@ class Exchange:
         decoded: bytes of the body after decoding, as far as the program has taken them; None if unknown.
         source: where the numbers of bytes come from: "counted", "tcp_info" or "declared".
         is_sending: whether its request is on its way, and not only its connection.
+        goes_along: whether its request is to carry our trace.
         is_held: while set, that a file or a socket is closed does not end it: who set it does.
         is_read: whether the body has been read to its end, where it ends only when it has been decoded.
         on_file_closed: asked when the response's file is closed, whether the end is still to come.
@@ -64,7 +65,7 @@ class Exchange:
     status: int | None = None
     decoded: int | None = None
     source = "counted"
-    is_sending = is_held = is_read = _ended = _is_cut = False
+    is_sending = goes_along = is_held = is_read = _ended = _is_cut = False
     on_file_closed: Callable[[Exchange], bool] | None = None
     _request: Framing | None = None
     _response: Framing | None = None

@@ -63,6 +63,8 @@ def begin(connection: Any, method: str, target: str, settings: Settings) -> Exch
         if state.get("_tunnel_host") or "://" in target[:8]:
             host, port = _server_of(connection, target)
         exchange = Exchange(method, host, port, target, settings)
+        if settings.propagate_trace:
+            exchange.goes_along = True
         state[EXCHANGE] = exchange
         if connection.sock is not None:
             _carry(connection, exchange, reused=True)
@@ -183,11 +185,11 @@ def _putting(original: Callable[..., Any]) -> Callable[..., Any]:
             if settings is None:
                 self.__dict__.pop(EXCHANGE, None)
                 return original(self, method, url, *args, **kwargs)
-        exchange = exchange_of(self)
-        if exchange is None or exchange.is_sending:
+        exchange: Exchange | None = self.__dict__.get(EXCHANGE)
+        if exchange is None or exchange._ended or exchange.is_sending:
             exchange = begin(self, method, url, settings)
-        if exchange is None:
-            return original(self, method, url, *args, **kwargs)
+            if exchange is None:
+                return original(self, method, url, *args, **kwargs)
         exchange.is_sending = True
         try:
             return original(self, method, url, *args, **kwargs)
@@ -201,11 +203,9 @@ def _putting(original: Callable[..., Any]) -> Callable[..., Any]:
 def _ending_headers(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def endheaders(self: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange = exchange_of(self)
-        if exchange is not None:
-            settings = settings_of(self)
-            if settings is not None and settings.propagate_trace:
-                _take_along(self, exchange)
+        exchange: Exchange | None = self.__dict__.get(EXCHANGE)
+        if exchange is not None and exchange.goes_along:
+            _take_along(self, exchange)
         return original(self, *args, **kwargs)
 
     return endheaders
@@ -227,8 +227,8 @@ def _take_along(connection: Any, exchange: Exchange) -> None:
 def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange = exchange_of(self)
-        if exchange is None:
+        exchange: Exchange | None = self.__dict__.get(EXCHANGE)
+        if exchange is None or exchange._ended:
             return original(self, *args, **kwargs)
         # What is closed on the way to an error must not be taken for the end of a body.
         exchange.is_held = True

@@ -29,13 +29,8 @@ _HEAD_END = b"\r\n\r\n"
 _DEFAULT: Any = sys.modules.get("httpx._transports.default")
 
 
-def fail(exchange: Exchange | None, error: BaseException) -> None:
+def fail(exchange: Exchange, error: BaseException) -> None:
     """End an exchange by what the program is about to see."""
-    if exchange is None:
-        return
-    if isinstance(error, GeneratorExit):
-        exchange.end()  # the program has read enough
-        return
     found: BaseException | None = error
     if isinstance(error, httpx.HTTPError):
         exchange.note("library_error", type(error).__name__)
@@ -109,6 +104,16 @@ class _Ending:
         if exchange is not None and not exchange._ended:
             exchange.end()
 
+    def _volnux_fail(self, error: BaseException) -> None:
+        """End the exchange by an error of reading or closing."""
+        exchange = self._volnux_exchange
+        if exchange is None:
+            return
+        if isinstance(error, GeneratorExit):
+            exchange.end()  # the program has read enough
+        else:
+            fail(exchange, error)
+
     def _volnux_finish(self) -> None:
         """End the exchange, unless what has been read is still to be decoded."""
         exchange, decoder = self._volnux_exchange, self._volnux_decoder
@@ -127,7 +132,7 @@ def _methods(kind: Any) -> dict[str, Any]:
             with mapped():
                 yield from parts_of(self)
         except BaseException as error:
-            fail(self._volnux_exchange, error)
+            self._volnux_fail(error)
             raise
         self._volnux_is_read = True
         self._volnux_finish()
@@ -136,7 +141,7 @@ def _methods(kind: Any) -> dict[str, Any]:
         try:
             let_go(self)
         except BaseException as error:
-            fail(self._volnux_exchange, error)
+            self._volnux_fail(error)
             raise
         if State.is_over or not self._volnux_is_read:
             self._volnux_finish()
@@ -153,7 +158,7 @@ def _async_methods(kind: Any) -> dict[str, Any]:
                 async for part in parts_of(self):
                     yield part
         except BaseException as error:
-            fail(self._volnux_exchange, error)
+            self._volnux_fail(error)
             raise
         self._volnux_is_read = True
         self._volnux_finish()
@@ -162,7 +167,7 @@ def _async_methods(kind: Any) -> dict[str, Any]:
         try:
             await let_go(self)
         except BaseException as error:
-            fail(self._volnux_exchange, error)
+            self._volnux_fail(error)
             raise
         if State.is_over or not self._volnux_is_read:
             self._volnux_finish()

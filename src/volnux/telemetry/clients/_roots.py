@@ -27,4 +27,6 @@ def root_of(error: BaseException) -> BaseException:
 
 def _made_of(error: BaseException) -> BaseException | None:
     named = (getattr(error, name, None) for name in ("os_error", "reason", "__cause__"))
-    return next((each for each in (*named, *error.args) if isinstance(each, Exception)), None)
+    group = getattr(error, "exceptions", ())  # of several addresses that failed, the first
+    parts = (*named, *(group if isinstance(group, tuple) else ()), *error.args)
+    return next((each for each in parts if isinstance(each, Exception)), None)

@@ -130,8 +130,6 @@ class CountedSocket(Proxy):
 
     def _self_wait_to_send(self, deadline: float) -> None:
         """Wait until something can be sent; the timeout of `sendall` is one for all of its steps."""
-        if self.__wrapped__.fileno() < 0:
-            return  # the next step says so
         try:
             is_ready = is_ready_to_send(self.__wrapped__, deadline - monotonic())
         except BaseException as error:

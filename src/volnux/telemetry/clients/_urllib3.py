@@ -12,9 +12,11 @@ import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 
+from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients import _http_client
-from volnux.telemetry.clients._gate import enter, leave
-from volnux.telemetry.clients._http_client import REQUEST, exchange_of
+from volnux.telemetry.clients._gate import ACTIVE, enter, leave
+from volnux.telemetry.clients._http_client import EXCHANGE as UNDER_WAY
+from volnux.telemetry.clients._http_client import REQUEST
 from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
@@ -32,9 +34,13 @@ _everywhere: list[Settings] = []
 
 
 def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
+    get_active = ACTIVE.get
+
     @wraps(original)
     def urlopen(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        token = enter(_everywhere[0]) if _everywhere else None
+        token = None
+        if _everywhere and SWITCH.on and get_active() is None:
+            token = ACTIVE.set(_everywhere[0])
         # Over TLS the pool connects before it says what for.
         request = REQUEST.set((method, url)) if self.scheme == "https" else None
         try:
@@ -42,7 +48,8 @@ def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             if request is not None:
                 REQUEST.reset(request)
-            leave(token)
+            if token is not None:
+                ACTIVE.reset(token)
 
     return urlopen
 
@@ -50,8 +57,8 @@ def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
 def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange = exchange_of(self)
-        if exchange is None:
+        exchange: Exchange | None = self.__dict__.get(UNDER_WAY)
+        if exchange is None or exchange._ended:
             return original(self, *args, **kwargs)
         # Asked when the body has been read, which may be before the response is there.
         exchange.on_file_closed = _wait_for_decoding
@@ -73,9 +80,9 @@ def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wait_for_decoding(exchange: Exchange) -> bool:
     """Return whether a body that has been read is still to be decoded."""
-    response = exchange.response if exchange.may_be_encoded else None
-    if response is None or response.encoding is None:
+    if not exchange.may_be_encoded or exchange.response.encoding is None:
         return False
+    response = exchange.response
     exchange.is_read = response.is_complete and response.body > 0
     return exchange.is_read
 
