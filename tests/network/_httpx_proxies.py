@@ -6,7 +6,10 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def _pipe(source: socket.socket, target: socket.socket) -> None:
@@ -43,10 +46,8 @@ def socks(client: socket.socket) -> None:
     client.recv(65_536)
     client.sendall(b"\x05\x00")
     request = client.recv(65_536)
-    if request[3] == 1:
-        host = socket.inet_ntoa(request[4:8])
-    else:
-        host = request[5 : 5 + request[4]].decode()
+    named = request[3] == 3
+    host = request[5 : 5 + request[4]].decode() if named else socket.inet_ntoa(request[4:8])
     (port,) = struct.unpack(">H", request[-2:])
     with socket.create_connection((host, port)) as server:
         client.sendall(b"\x05\x00\x00\x01" + bytes(6))

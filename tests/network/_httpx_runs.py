@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from volnux.telemetry import traced_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import httpcore
@@ -74,6 +75,20 @@ class TestClients:
         """From then on."""
         run.steps(lambda client: untrace(client).get(raw_server.url("/bytes/1")))
         raw_server.wait_exchanges(1)
+        assert registry.network_ops() == []
+
+    def test_a_thread_in_which_nothing_records_is_left_alone(self, registry, raw_server):
+        """A client may be used there too."""
+        with traced_client(httpx.Client()) as client:
+            answers = []
+
+            def work():
+                answers.append(client.get(raw_server.url("/bytes/1")).status_code)
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert answers == [200]
         assert registry.network_ops() == []
 
     def test_a_client_traced_twice_is_traced_once(self, registry, raw_server):

@@ -20,7 +20,14 @@ from volnux.telemetry.clients._framing import Framing
 from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._kernel import wire_bytes
 from volnux.telemetry.clients._roots import root_of
-from volnux.telemetry.clients._told import LateExtra, described
+from volnux.telemetry.clients._told import (
+    HEAD_END,
+    SHORT_HEAD,
+    LateExtra,
+    described,
+    late_facts,
+    where_cut,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +41,8 @@ if TYPE_CHECKING:
 #: Status codes from which a response is a failure of its operation, as the semantic conventions for
 #: HTTP client spans have it.
 FAILED_FROM = 400
-#: Bytes of a head and a body that may be kept until the exchange ends, and of what stays after that.
+#: Bytes of a head and a body that may be kept until the exchange ends.
 _SHORT = 1 << 16
-_SHORT_HEAD = 1 << 11
-_HEAD_END = b"\r\n\r\n"
-#: Where the status of an interim response begins: "1".
-_INTERIM = 0x31
 
 
 class Exchange:
@@ -166,7 +169,7 @@ class Exchange:
     @property
     def may_be_without_body(self) -> bool:
         """Whether a look at the response may show that nothing is left to be read."""
-        return self._in is None or self._in.endswith(_HEAD_END)
+        return self._in is None or self._in.endswith(HEAD_END)
 
     @property
     def is_in_trouble(self) -> bool:
@@ -177,7 +180,7 @@ class Exchange:
     def may_be_encoded(self) -> bool:
         """Whether a look at the response may show that its body is encoded."""
         piece = self._in
-        end = -1 if piece is None else piece.find(_HEAD_END, 0, _SHORT_HEAD)
+        end = -1 if piece is None else piece.find(HEAD_END, 0, SHORT_HEAD)
         if piece is None or end < 0:
             return True
         return piece.find(b"ncoding", 0, end) > 0 or piece.find(b"NCODING", 0, end) > 0
@@ -210,7 +213,7 @@ class Exchange:
             return
         raw[9] += count
         is_first = self._request is None and self._out is None
-        if is_first and type(data) is bytes and count == len(data) < _SHORT_HEAD:
+        if is_first and type(data) is bytes and count == len(data) < SHORT_HEAD:
             self._out = data
             return
         try:
@@ -321,7 +324,7 @@ class Exchange:
     def _fail_without_error(self, extra: LateExtra) -> None:
         if self._is_cut:
             extra.status = Status.FAILED
-            extra.error_type, extra.error = "IncompleteRead", self._where_it_was_cut()
+            extra.error_type, extra.error = "IncompleteRead", where_cut(self.response)
             return
         status = self.status
         if status is None and (self._in is not None or self._response is not None):
@@ -330,36 +333,14 @@ class Exchange:
             extra.status = Status.FAILED
             extra.error_type, extra.error = str(status), f"HTTP status {status}"
 
-    def _where_it_was_cut(self) -> str:
-        response = self.response
-        if not response.is_begun:
-            return "the connection ended before the response"
-        text = f"the connection ended after {response.body} bytes of the body"
-        return text if response.declared is None else f"{text}, of {response.declared}"
-
     def _tell(self, extra: LateExtra, sent: int) -> None:
         """Leave with the record what it says besides, or what that will be made of."""
-        piece, out = self._in, self._out
-        if piece is not None and out is not None:
-            end = piece.find(_HEAD_END) + 4
-            head = piece[:end]
-            bare = out.endswith(_HEAD_END)
-            out_end = len(out) if bare else out.find(_HEAD_END) + 4
-            # In one piece each, and framed by their lengths: nothing has to be read now.
-            if (
-                12 < end <= _SHORT_HEAD
-                and out_end > 3
-                and head[9] != _INTERIM
-                and b"hunked" not in head
-                and (bare or b"hunked" not in out)
-            ):
-                behind = len(piece) - end
-                told = self.decoded, self.source, self._reused, self._notes
-                extra._facts = (self.method, sent - out_end, head, behind, *told)
-                return
-        request, response = self.request, self.response
         told = self.decoded, self.source, self._reused, self._notes
-        extra._found = described(self.method, request.body, response, told)
+        if self._in is not None and self._out is not None:
+            extra._facts = late_facts(self.method, self._out, sent, self._in, told)
+        if extra._facts is None:
+            request, response = self.request, self.response
+            extra._found = described(self.method, request.body, response, told)
 
     def _note_wire(self, sock: Any, sent: int, received: int) -> None:
         now = wire_bytes(sock)

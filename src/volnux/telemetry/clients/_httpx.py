@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: use other clients, run outside of it.
 ENTRY = "_send_single_request" if hasattr(httpx.Client, "_send_single_request") else "send"
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+#: Where the extensions of a request say that a traced client sends it, and how it is recorded.
+TRACED = "volnux.traced"
 #: The settings while all clients of the process are recorded.
 _everywhere: Settings | None = None
 
@@ -82,8 +84,8 @@ def _server_of(url: httpx.URL, key: tuple[str, str, int | None]) -> tuple[str, i
 def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def handle_request(self: Any, request: httpx.Request) -> httpx.Response:
-        settings = request.extensions.get(KEY, _everywhere)
-        if type(settings) is not Settings or not SWITCH.on:
+        settings = request.extensions.get(TRACED, _everywhere)
+        if settings is None or not SWITCH.on:
             return original(self, request)  # type: ignore[no-any-return]  # what it wraps
         exchange, marked = _begin(request, settings)
         if exchange is None:
@@ -102,8 +104,8 @@ def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
 def _handling_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def handle_async_request(self: Any, request: httpx.Request) -> httpx.Response:
-        settings = request.extensions.get(KEY, _everywhere)
-        if type(settings) is not Settings or not SWITCH.on:
+        settings = request.extensions.get(TRACED, _everywhere)
+        if settings is None or not SWITCH.on:
             return await original(self, request)  # type: ignore[no-any-return]  # as above
         exchange, marked = _begin(request, settings)
         if exchange is None:
@@ -171,9 +173,9 @@ def _opening(below: Callable[..., Any], own: _Own) -> Any:
     @wraps(below)
     def entry(request: httpx.Request, *args: Any, **kwargs: Any) -> Any:
         before = request.extensions
-        if own.settings is None or not SWITCH.on or KEY in before:
+        if own.settings is None or not SWITCH.on or TRACED in before:
             return below(request, *args, **kwargs)
-        request.extensions = {**before, KEY: own.settings}
+        request.extensions = {**before, TRACED: own.settings}
         try:
             return below(request, *args, **kwargs)
         finally:
@@ -186,9 +188,9 @@ def _opening_async(below: Callable[..., Any], own: _Own) -> Any:
     @wraps(below)
     async def entry(request: httpx.Request, *args: Any, **kwargs: Any) -> Any:
         before = request.extensions
-        if own.settings is None or not SWITCH.on or KEY in before:
+        if own.settings is None or not SWITCH.on or TRACED in before:
             return await below(request, *args, **kwargs)
-        request.extensions = {**before, KEY: own.settings}
+        request.extensions = {**before, TRACED: own.settings}
         try:
             return await below(request, *args, **kwargs)
         finally:

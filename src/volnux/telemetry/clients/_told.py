@@ -10,6 +10,49 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+HEAD_END = b"\r\n\r\n"
+#: Bytes of a head that may stay until somebody looks at the record.
+SHORT_HEAD = 1 << 11
+#: The first digit of a status code that another one follows.
+_INTERIM = ord("1")
+
+
+def late_facts(
+    method: str, out: bytes, sent: int, piece: bytes, told: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """Return what `LateExtra` makes its attributes of; None where the messages have to be read now.
+
+    Args:
+        method: of the request.
+        out: the request, or its beginning.
+        sent: bytes of all of it.
+        piece: the response.
+        told: see `described`.
+    """
+    end = piece.find(HEAD_END) + 4
+    head = piece[:end]
+    bare = out.endswith(HEAD_END)
+    out_end = len(out) if bare else out.find(HEAD_END) + 4
+    # In one piece each, and framed by their lengths.
+    if (
+        12 < end <= SHORT_HEAD
+        and out_end > 3
+        and head[9] != _INTERIM
+        and b"hunked" not in head
+        and (bare or b"hunked" not in out)
+    ):
+        return method, sent - out_end, head, len(piece) - end, *told
+    return None
+
+
+def where_cut(response: Framing) -> str:
+    """Return where a response has ended before its end."""
+    if not response.is_begun:
+        return "the connection ended before the response"
+    text = f"the connection ended after {response.body} bytes of the body"
+    return text if response.declared is None else f"{text}, of {response.declared}"
+
+
 def described(method: str, sent: int, response: Framing, told: tuple[Any, ...]) -> dict[str, Any]:
     """Return what the record of an exchange says besides its bytes and times.
 
