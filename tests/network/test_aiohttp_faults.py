@@ -211,6 +211,10 @@ def test_an_upload_that_is_cut_off_counts_what_the_kernel_took(registry, raw_ser
     gc.collect()  # asyncio warns of a connection that could not send what it had to
 
 
+def is_waiting(connector):
+    return any(each.transport and each.writing_paused for each in connector._acquired)
+
+
 @pytest.mark.skipif(not LINUX, reason="the kernel is asked")
 def test_an_upload_that_is_reset_while_it_waits_counts_what_the_kernel_took(registry):
     """The transport forgets what it could not send; the kernel knows what it was given."""
@@ -222,8 +226,7 @@ def test_an_upload_that_is_reset_while_it_waits_counts_what_the_kernel_took(regi
             url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
             task = asyncio.ensure_future(client._request("POST", url, data=io.BytesIO(LARGE)))
             peer, _ = await asyncio.to_thread(deaf.accept)
-            (protocol,) = connector._acquired
-            while not protocol.writing_paused:  # noqa: ASYNC110  # nobody is told
+            while not is_waiting(connector):  # noqa: ASYNC110  # nobody is told
                 await asyncio.sleep(0)
             peer.close()  # with what nobody has read: a reset
             with pytest.raises(aiohttp.ClientError):
@@ -239,6 +242,30 @@ def test_an_upload_that_is_reset_while_it_waits_counts_what_the_kernel_took(regi
     assert op.bytes_sent == info.bytes_sent + info.bytes_unsent
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_answer_that_comes_too_early_ends_the_upload(registry):
+    """It is a response like any other; what had not been sent by then does not count."""
+
+    async def main(hasty):
+        connector = aiohttp.TCPConnector()
+        async with traced_client(aiohttp.ClientSession(connector=connector)) as client:
+            url = f"http://127.0.0.1:{hasty.getsockname()[1]}/"
+            task = asyncio.ensure_future(client._request("POST", url, data=io.BytesIO(LARGE)))
+            peer, _ = await asyncio.to_thread(hasty.accept)
+            while not is_waiting(connector):  # noqa: ASYNC110  # nobody is told
+                await asyncio.sleep(0)
+            peer.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            assert (await task).status == 413
+            peer.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as hasty:
+        asyncio.run(main(hasty))
+    op = ended(registry)
+    assert (op.status, op.error_type) == ("failed", "413")
+    assert 0 < op.bytes_sent < len(LARGE)
+    gc.collect()  # asyncio warns of a connection that could not send what it had to
+
+
 def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry):
     """What the system did not take did not cross."""
 
@@ -247,7 +274,7 @@ def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry):
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
             first = asyncio.ensure_future(client._request("GET", url))
             peer, _ = await asyncio.to_thread(listening.accept)
-            peer.recv(10_000)
+            await asyncio.to_thread(peer.recv, 10_000)
             peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
             await first
             # Before aiohttp can notice it: the loop is not asked in between.

@@ -141,6 +141,7 @@ def test_a_body_that_is_closed_early_is_incomplete(driver, registry, raw_server)
     assert op.attributes["declared"] == 1_000_000
 
 
+@pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")  # aiohttp says so, rightly
 def test_a_body_that_is_let_go_ends_with_the_garbage(driver, registry, raw_server):
     """A response that nobody reads or closes ends its operation when it is collected."""
     response = driver.start(raw_server.url("/gzip/100"))
