@@ -127,6 +127,41 @@ def test_a_request_by_way_of_a_proxy_is_for_its_server(registry, raw_server):
     assert counts([only(registry)]) == kernel(raw_server, 1)
 
 
+async def tunnel(reader, writer):
+    """Be a proxy: connect whom it asks for, and pass on what comes."""
+    target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+    host, _, port = target.partition(":")
+    there_reader, there_writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+    await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+
+async def pump(reader, writer):
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
+def test_what_asks_a_proxy_for_a_tunnel_is_not_the_exchange(registry, tls_server, client_context):
+    """The tunnel is part of the wire's number, and of no message."""
+
+    async def main():
+        proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+        options = {"proxy": f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"}
+        async with proxy, session(connector=aiohttp.TCPConnector(ssl=client_context)) as client:
+            for _ in range(2):
+                await fetch(client, tls_server.url("/bytes/10"), **options)
+
+    asyncio.run(main())
+    ops = registry.network_ops()
+    seen = tls_server.wait_exchanges(2)
+    assert [op.port for op in ops] == [tls_server.port] * 2
+    assert [op.bytes_sent for op in ops] == [each.request_head_bytes for each in seen]
+    assert [op.attributes["connection_reused"] for op in ops] == [False, True]
+    wire = [(op.attributes["wire_bytes_sent"], op.attributes["wire_bytes_received"]) for op in ops]
+    assert wire[1] == (seen[1].wire_received, seen[1].wire_sent)
+
+
 def test_a_session_of_many_tasks_keeps_its_exchanges_apart(registry, raw_server):
     """Each has its own bytes, on connections that change hands."""
 

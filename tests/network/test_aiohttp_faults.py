@@ -60,6 +60,13 @@ def test_a_fault_of_the_server_is_the_operations(registry, raw_server, target):
     assert (op.status, op.error_type) == ("failed", FAULTS[target])
 
 
+def test_what_an_exception_says_of_a_url_is_redacted(registry, raw_server):
+    """The program's exception has the query in it, the record has not."""
+    error = failing(raw_server.url("/garbage?token=hunter2"))
+    assert "hunter2" in str(error)
+    assert "hunter2" not in str(ended(registry).to_dict())
+
+
 @pytest.mark.parametrize("target", FAULTS)
 def test_the_exception_is_the_librarys_own(raw_server, target):
     """The same type, from the same places, made of the same error, as without telemetry."""
@@ -169,6 +176,28 @@ def test_a_body_that_raises_fails_its_operation(registry, raw_server):
     assert op.bytes_sent > 0
 
 
+def test_a_body_that_is_broken_when_the_headers_come_fails_the_operation(registry):
+    """Both have come at once: there was never anything to be read."""
+
+    async def main(listening):
+        async with traced_client(aiohttp.ClientSession()) as client:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            task = asyncio.ensure_future(client._request("GET", url))
+            peer, _ = await asyncio.to_thread(listening.accept)
+            await asyncio.to_thread(peer.recv, 10_000)
+            head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\n"
+            peer.sendall(head + b"not gzip")
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await (await task).read()
+            peer.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        asyncio.run(main(listening))
+    op = ended(registry)
+    assert (op.status, op.error_type) == ("failed", "ClientPayloadError")
+    assert op.attributes["complete"] is True
+
+
 LARGE = bytes(90_000_000)
 
 
@@ -266,7 +295,8 @@ def test_an_answer_that_comes_too_early_ends_the_upload(registry):
     gc.collect()  # asyncio warns of a connection that could not send what it had to
 
 
-def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry):
+@pytest.mark.parametrize("data", [None, b"x" * 1000])
+def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry, data):
     """What the system did not take did not cross."""
 
     async def main(listening):
@@ -281,7 +311,7 @@ def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry):
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.close()
             with pytest.raises(aiohttp.ClientOSError):
-                await client.post(url, data=b"x" * 1000)
+                await client.post(url, data=data)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         asyncio.run(main(listening))

@@ -144,6 +144,15 @@ class TestClients:
         finally:
             gc.enable()
 
+    def test_a_method_that_holds_its_client_does_not_keep_it(self):
+        """What stood in the object before may be a method of its own."""
+        client = httpx.Client()
+        client._send_single_request = client._send_single_request
+        gone = weakref.ref(traced_client(client))
+        del client
+        gc.collect()
+        assert gone() is None
+
     def test_subclasses_are_clients(self, registry, raw_server):
         """And their own methods are called."""
 

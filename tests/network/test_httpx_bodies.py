@@ -189,7 +189,7 @@ class TestManyAtOnce:
         self.each_is_one(registry, raw_server, 150)
 
     def test_threads_of_one_client_have_their_own_exchanges(self, registry, raw_server):
-        """Eight threads, likewise. (With fewer connections than threads httpx itself stumbles.)"""
+        """Eight threads, likewise; with fewer connections than threads httpx itself stumbles."""
         with traced_client(httpx.Client()) as client:
 
             def work(thread):

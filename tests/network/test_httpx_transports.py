@@ -104,6 +104,23 @@ class TestTransports:
             assert response.stream._stream.extra == "mine"
         assert only(registry).attributes["decoded"] == 1000
 
+    def test_a_transport_that_somebody_has_replaced_is_no_trouble(self, run, monkeypatch):
+        """As test kits do: the answer is theirs, and there were no bytes."""
+
+        def handle_request(self, request):
+            return httpx.Response(200, content=b"theirs")
+
+        async def handle_async_request(self, request):
+            return httpx.Response(200, content=b"theirs")
+
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+        with capture(strict=True) as registry:
+            assert run.fetch("http://nowhere.invalid/").content == b"theirs"
+        op = only(registry)
+        assert (op.status, op.bytes_received) == ("completed", 0)
+        assert op.attributes["source"] == "declared"
+
     def test_a_unix_socket_carries_an_exchange(self, registry, tmp_path_factory):
         """It counts, under the host that the URL names."""
         path = str(tmp_path_factory.mktemp("u") / "s")

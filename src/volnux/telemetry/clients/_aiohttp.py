@@ -265,14 +265,15 @@ TAP = Tap(_install, _uninstall)
 
 def _drop(user: object) -> None:
     """Let go of the taps; they stand until what is under way has ended."""
-    if UNDER_WAY:
-        TAP.use(_last)
-        if _last not in body.ON_QUIET:
-            body.ON_QUIET.append(_last)
+    TAP.use(_last)
+    body.ON_QUIET[:] = [_last]
     TAP.drop(user)
+    if not UNDER_WAY:
+        _last()
 
 
 def _last() -> None:
+    body.ON_QUIET.clear()
     TAP.drop(_last)
 
 

@@ -67,11 +67,9 @@ class Line(asyncio.Protocol):
     def detach(self) -> None:
         """Leave the connection to aiohttp's own protocol."""
         vars(self._handler).pop(LINE, None)
-        try:
-            if self._transport.get_protocol() is self:
-                self._transport.set_protocol(self._handler)
-        except AttributeError:  # of TLS that is closed, in asyncio
-            pass
+        # A TLS transport that is closed has not even a protocol to be asked for.
+        if not self._is_closing() and self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._handler)
 
     # --- in -------------------------------------------------------------------------------------
 

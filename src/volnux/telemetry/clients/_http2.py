@@ -7,7 +7,10 @@ for an exchange that is alone on it, and for nobody otherwise: no byte counts tw
 
 from __future__ import annotations
 
+from _weakref import ref
+
 from volnux.telemetry.clients._framing import ENDED, HEAD, LENGTH, Framing
+from volnux.telemetry.clients._gate import mishap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     #: a body, and whether the stream's message ends with them.
     Give: TypeAlias = Callable[[int, int, int, int, bool], None]
 
+#: Where the state of a connection keeps its account.
+ACCOUNT = "_volnux_account"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADER = 9
 #: Stands for bytes that have been read here.
@@ -123,19 +128,28 @@ class Frames:
 class Multiplex:
     """The account of a connection that carries several exchanges at a time."""
 
-    def __init__(self, open_streams: Mapping[int, Any], begun: bytes = b"") -> None:
+    def __init__(self, state: Any, open_streams: Mapping[int, Any]) -> None:
         """Begin it.
 
         Args:
+            state: h2's of the connection, which is given all that comes in.
             open_streams: what the connection holds, by the number of the stream, of those that are open.
-            begun: the beginning of a frame that has been received before.
         """
         self._open = open_streams
         self._streams: dict[int, Exchange] = {}
         self._opener: Exchange | None = None
         self._out = Frames(self._give_sent)
         self._in = Frames(self._give_received)
-        self._in.feed(begun)  # for nobody, as there is no exchange yet
+        # The beginning of a frame that has come before: of nobody's, as there is no exchange yet.
+        self._in.feed(bytes(getattr(state.incoming_buffer, "_data", b"")))
+        self._state = ref(state)
+        setattr(state, ACCOUNT, self)
+
+    def let_go(self) -> None:
+        """Leave nothing behind in the connection."""
+        state = self._state()
+        if state is not None:
+            vars(state).pop(ACCOUNT, None)
 
     @property
     def is_ended(self) -> bool:
@@ -191,11 +205,14 @@ class Multiplex:
 
     def sent(self, count: int, data: bytes) -> None:
         """Count bytes that have gone out."""
-        self._out.feed(data[:count])
+        _follow(self._out, data[:count])
 
     def received(self, count: int, data: bytes) -> None:
+        """Leave it to what h2 is given: a read that began before the connection was recorded goes there."""
+
+    def given(self, data: bytes) -> None:
         """Count bytes that have come in."""
-        self._in.feed(data[:count])
+        _follow(self._in, bytes(data))
 
     def closed_by_peer(self) -> None:
         """Say that the other side has closed: what has not come will not come."""
@@ -207,3 +224,10 @@ class Multiplex:
         """Ask the kernel once more, while the connection can still be asked."""
         for exchange in list(self._streams.values()):
             exchange.about_to_close(sock)
+
+
+def _follow(frames: Frames, data: bytes) -> None:
+    try:
+        frames.feed(data)
+    except Exception as error:  # noqa: BLE001  # what follows the bytes must not stop them
+        mishap("http2", error)

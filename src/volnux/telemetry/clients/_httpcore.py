@@ -8,8 +8,9 @@ from time import perf_counter
 
 import httpcore
 
-from volnux.telemetry.clients._http2 import Multiplex
+from volnux.telemetry.clients._http2 import ACCOUNT, Multiplex
 from volnux.telemetry.clients._httpcore_streams import OPENING, ORIGINAL, State, adopt, release
+from volnux.telemetry.clients._patching import LOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,19 +33,20 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def _send_request_headers(self: Any, request: Any) -> Any:
         exchange = request.extensions.get(KEY)
-        stream = self._network_stream
+        stream = getattr(self, "_network_stream", None)
+        if exchange is None or (request.method == b"CONNECT" != exchange.method.encode()):
+            if stream is not None and type(stream) in ORIGINAL:
+                stream._volnux_account = None  # not recorded, or between us and a proxy
+            return original(self, request)
         try:
-            if exchange is None or (request.method == b"CONNECT" != exchange.method.encode()):
-                if type(stream) in ORIGINAL:
-                    stream._volnux_account = None  # not recorded, or between us and a proxy
-            else:
+            if stream is not None:
                 if type(stream) not in ORIGINAL:
                     adopt(stream)
                 stream._volnux_account = exchange
                 reused = self._request_count > 1
                 exchange.connected(stream._volnux_socket, reused=reused, is_tls=stream._volnux_tls)
-                if PROPAGATE in request.extensions:
-                    _take_along(request, exchange)
+            if PROPAGATE in request.extensions:
+                _take_along(request, exchange)
         except Exception as error:  # noqa: BLE001  # another version of httpcore: it goes on uncounted
             exchange.note_error("httpcore", error)
         return original(self, request)
@@ -93,10 +95,10 @@ def _sending_stream(original: Callable[..., Any]) -> Callable[..., Any]:
                     _take_along(request, exchange)
             except Exception as error:  # noqa: BLE001  # as above
                 exchange.note_error("httpcore", error)
-        elif type(self._network_stream) in ORIGINAL:
-            account = self._network_stream._volnux_account
-            if isinstance(account, Multiplex):
-                account.shared_with_others()
+        else:
+            shared = getattr(getattr(self, "_h2_state", None), ACCOUNT, None)
+            if shared is not None:
+                shared.shared_with_others()
         return original(self, request, stream_id)
 
     return _send_request_headers
@@ -107,11 +109,24 @@ def _multiplex(connection: Any) -> Multiplex:
     stream = connection._network_stream
     if type(stream) not in ORIGINAL:
         adopt(stream)
-    account = stream._volnux_account
-    if not isinstance(account, Multiplex):
-        begun = getattr(connection._h2_state.incoming_buffer, "_data", b"")
-        account = stream._volnux_account = Multiplex(connection._events, bytes(begun))
+    with LOCK:
+        account = stream._volnux_account
+        if not isinstance(account, Multiplex):
+            account = stream._volnux_account = Multiplex(connection._h2_state, connection._events)
     return account
+
+
+def _giving(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what h2 is given of all that comes in."""
+
+    @wraps(original)
+    def receive_data(self: Any, data: bytes) -> Any:
+        account = getattr(self, ACCOUNT, None)
+        if account is not None:
+            account.given(data)
+        return original(self, data)
+
+    return receive_data
 
 
 def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -190,6 +205,9 @@ def install(patches: Patches) -> None:
     for http2 in (httpcore.HTTP2Connection, httpcore.AsyncHTTP2Connection):
         patches.wrap(http2, "_send_connection_init", _beginning)
         patches.wrap(http2, "_send_request_headers", _sending_stream)
+    h2 = sys.modules.get("h2.connection")
+    if h2 is not None:
+        patches.wrap(h2.H2Connection, "receive_data", _giving)
     patches.wrap(httpcore.HTTPConnection, "_connect", _opening)
     patches.wrap(httpcore.AsyncHTTPConnection, "_connect", _opening_async)
     _install_socks(patches)

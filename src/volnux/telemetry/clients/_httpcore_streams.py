@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from time import perf_counter
 from weakref import WeakSet
 
+from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._patching import LOCK
 
 TYPE_CHECKING = False
@@ -51,8 +52,11 @@ def _secured(stream: Any, secure: Any, start: float) -> None:
     opener = stream._volnux_opener
     if opener is not None:
         opener.note("tls_seconds", perf_counter() - start)
-    adopt(secure, opener)
-    secure._volnux_account = stream._volnux_account
+    try:
+        adopt(secure, opener)
+        secure._volnux_account = stream._volnux_account
+    except Exception as error:  # noqa: BLE001  # it goes on uncounted
+        mishap("httpcore", error)
 
 
 class _Sender:
@@ -198,26 +202,25 @@ def adopt(stream: Any, opener: Exchange | None = None) -> None:
         stream: what a connection reads from and writes to.
         opener: the exchange that it has been opened for, if it is new.
     """
-    kind = type(stream)
-    if kind in ORIGINAL:
-        return
-    counting = _counting.get(kind)
-    if counting is None:
-        counting = _counting_class(kind)
-    stream._volnux_account, stream._volnux_opener = None, opener
-    stream._volnux_socket = stream.get_extra_info("socket")
-    stream._volnux_tls = stream.get_extra_info("ssl_object") is not None
-    stream.__class__ = counting
     with LOCK:
+        kind = type(stream)
+        if kind in ORIGINAL:
+            return
+        counting = _counting.get(kind)
+        if counting is None:
+            counting = _counting_class(kind)
+        stream._volnux_account, stream._volnux_opener = None, opener
+        stream._volnux_socket = stream.get_extra_info("socket")
+        stream._volnux_tls = stream.get_extra_info("ssl_object") is not None
+        stream.__class__ = counting
         _streams.add(stream)
 
 
 def _counting_class(kind: type) -> type:
     methods = _async_methods(kind) if hasattr(kind, "aclose") else _sync_methods(kind)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    with LOCK:
-        counting = _counting.setdefault(kind, type(kind.__name__, (kind,), {**methods, **names}))
-        ORIGINAL[counting] = kind
+    counting = _counting[kind] = type(kind.__name__, (kind,), {**methods, **names})
+    ORIGINAL[counting] = kind
     return counting
 
 
@@ -228,6 +231,9 @@ def release() -> None:
             account = stream._volnux_account
             if account is None or account.is_ended:
                 _streams.discard(stream)
+                let_go = getattr(account, "let_go", None)
+                if let_go is not None:
+                    let_go()
                 stream.__class__ = ORIGINAL[type(stream)]
                 for name in _OURS:
                     vars(stream).pop(name, None)

@@ -16,9 +16,9 @@ from volnux.telemetry._sites import KEPT
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients import _httpcore, _httpx_body
 from volnux.telemetry.clients._exchange import Exchange
-from volnux.telemetry.clients._gate import Settings, mishap
+from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._httpcore import KEY, PROPAGATE
-from volnux.telemetry.clients._httpx_body import deliver, fail
+from volnux.telemetry.clients._httpx_body import AROUND, ASYNC_AROUND, deliver, fail
 from volnux.telemetry.clients._patching import Tap
 from volnux.telemetry.errors import TelemetryError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from volnux.telemetry.clients._gate import Settings
     from volnux.telemetry.clients._patching import Patches
 
 #: The method of a client that sends one request to a transport: hooks and authentication, which may
@@ -95,7 +96,7 @@ def _handling(original: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             fail(exchange, error)
             raise
-        deliver(response, exchange)
+        deliver(response, exchange, AROUND)
         return response
 
     return handle_request
@@ -115,7 +116,7 @@ def _handling_async(original: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             fail(exchange, error)
             raise
-        deliver(response, exchange)
+        deliver(response, exchange, ASYNC_AROUND)
         return response
 
     return handle_async_request
@@ -148,17 +149,17 @@ class _Own:
         below = self._below(client)
         is_async = isinstance(client, httpx.AsyncClient)
         self.entry = (_opening_async if is_async else _opening)(below, self)
-        self.let_go = finalize(client, TAP.drop, self)
+        #: Who uses the taps: not this object, which may hold the client by what stood there before.
+        self.user = object()
+        self.let_go = finalize(client, TAP.drop, self.user)
         self.let_go.atexit = False
 
     def _below(self, client: Any) -> Callable[..., Any]:
         """Return what does the client's work, as its class has it at the time."""
         if self.before is not None:
             return self.before  # type: ignore[no-any-return]  # whatever it is
-        kind, found = (
-            type(client),
-            ref(client),
-        )  # weakly: a client that nobody holds is gone at once
+        # Weakly: a client that nobody holds is gone at once.
+        kind, found = type(client), ref(client)
 
         @wraps(getattr(kind, ENTRY))
         def below(*args: Any, **kwargs: Any) -> Any:
@@ -224,7 +225,7 @@ def trace(client: Any, settings: Settings) -> None:
     if own is None:
         own = vars(client)[OWN] = _Own(client, settings)
         vars(client)[ENTRY] = own.entry
-        TAP.use(own)
+        TAP.use(own.user)
     own.settings = settings
 
 
@@ -239,4 +240,4 @@ def untrace(client: Any) -> None:
         del vars(client)[ENTRY]
         if own.before is not None:
             vars(client)[ENTRY] = own.before
-    TAP.drop(own)
+    TAP.drop(own.user)

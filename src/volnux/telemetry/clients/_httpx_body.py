@@ -223,7 +223,7 @@ def _ending(kind: type) -> type:
     return type(kind.__name__, (_Ending, kind), {**methods, **names})
 
 
-_AROUND, _ASYNC_AROUND = _ending(_Around), _ending(_AsyncAround)
+AROUND, ASYNC_AROUND = _ending(_Around), _ending(_AsyncAround)
 
 
 def install(patches: Patches) -> None:
@@ -233,8 +233,8 @@ def install(patches: Patches) -> None:
             patches.wrap(_DEFAULT, name, _ending)
 
 
-def deliver(response: httpx.Response, exchange: Exchange) -> None:
-    """Have an exchange end with the body of its response."""
+def deliver(response: httpx.Response, exchange: Exchange, around: Any) -> None:
+    """Have an exchange end with the body of its response, put into a stream that does if need be."""
     try:
         exchange.status = response.status_code
         piece = exchange._in
@@ -244,7 +244,11 @@ def deliver(response: httpx.Response, exchange: Exchange) -> None:
             return
         stream: Any = response.stream
         if not isinstance(stream, _Ending):
-            around: Any = _ASYNC_AROUND if isinstance(stream, httpx.AsyncByteStream) else _AROUND
+            if hasattr(
+                response, "_content"
+            ):  # of a transport that somebody has replaced: read already
+                exchange.end()
+                return
             response.stream = stream = around(stream)
         stream._volnux_exchange = exchange
         if piece is None or b"ncoding" in piece or b"NCODING" in piece:
