@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 
 import httpcore
@@ -113,6 +114,7 @@ class TestTransports:
         async def handle_async_request(self, request):
             return httpx.Response(200, content=b"theirs")
 
+        gc.collect()  # of traced clients that other tests have let go, whose taps would be replaced
         monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
         monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
         with capture(strict=True) as registry:

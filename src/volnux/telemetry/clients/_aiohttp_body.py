@@ -157,7 +157,7 @@ class Hop(Exchange):
             error = TimeoutError(str(error))  # aiohttp has four of them for one fault
         Exchange.end(self, error)
         if ON_QUIET and not UNDER_WAY:
-            for each in list(ON_QUIET):
+            for each in ON_QUIET.copy():
                 each()
 
     def _count(self, reader: Any) -> None:
