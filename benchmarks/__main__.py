@@ -15,6 +15,7 @@ from benchmarks import (
     imports,
     memory,
     network,
+    network_sockets,
     overhead,
     queries,
     threads,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "import": imports.measure,
     "delivery-overhead": delivery.measure,
     "network": network.measure,
+    "sockets": network_sockets.measure,
 }
 
 
@@ -96,7 +98,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     for name in BENCHMARKS if options.benchmark == "all" else [options.benchmark]:
         print(f"measuring {name} …", file=sys.stderr)
         settings: dict[str, Any] = {"rounds": options.rounds} if options.rounds else {}
-        if name not in ("queries", "delivery-overhead"):
+        if name not in ("queries", "delivery-overhead", "sockets"):
             settings["pythons"] = pythons
             if options.only_ours:
                 settings["peers"] = ()

@@ -41,7 +41,7 @@ def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> Result:
                 what = f"{name} chunks, {way}"
                 rows.append(Measured(what, traced / bare, "x", target, at_least=True, note=note))
     return Result(
-        "network-sockets",
+        "sockets",
         "Sockets",
         "Throughput of an echo over loopback, the other end in a process of its own: a traced socket against "
         f"a bare one, telemetry on. Best of {rounds} interleaved rounds.",
