@@ -140,6 +140,7 @@ def test_what_is_no_http_is_only_counted(head):
     """It is never complete, and never in the way."""
     framing = follow(head, b"more")
     assert framing.is_free
+    assert framing.is_broken
     assert not framing.is_complete
 
 

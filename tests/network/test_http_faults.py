@@ -94,6 +94,13 @@ def test_half_a_body_counts_as_far_as_it_came(kind, registry, raw_server):
 
 
 @pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
+def test_a_body_in_broken_chunks_is_not_complete(kind, registry, raw_server):
+    """What follows a size that is none belongs to nothing."""
+    failing(kind, raw_server.url("/bad-chunk-size"))
+    assert only(registry).attributes["complete"] is False
+
+
+@pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
 def test_what_comes_behind_the_end_is_a_finding(kind, registry, raw_server):
     """A body longer than declared is complete; the rest is counted apart."""
     with kind() as driver:

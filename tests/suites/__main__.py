@@ -82,14 +82,15 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     unknown = [name for name in names if name not in LIBRARIES]
     if unknown:
         sys.exit(f"no suite of {', '.join(unknown)}; there are {', '.join(LIBRARIES)}")
-    volnux = _environments.copy_volnux()
+    with _environments.copied_volnux() as volnux:
+        found = [_result(LIBRARIES[name], volnux, options) for name in names]
     return {
         "schema": "volnux.suites/1",
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "machine": f"{platform.system()} {platform.machine()}",
         "is_alone": options.offline,
-        "libraries": [_result(LIBRARIES[name], volnux, options) for name in names],
+        "libraries": found,
     }
 
 

@@ -7,12 +7,16 @@ import os
 import shutil
 import sys
 import venv
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tests.suites._sources import cache, run_quietly
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.suites._libraries import Library
     from tests.suites._sources import Source
 
@@ -48,16 +52,16 @@ def forget(source: Source) -> None:
     shutil.rmtree(source.tree, ignore_errors=True)
 
 
-def copy_volnux() -> Path:
-    """Install this clone into a folder of its own; return the folder.
+@contextmanager
+def copied_volnux() -> Iterator[Path]:
+    """Install this clone into a folder of its own, which is there as long as it is needed.
 
     It comes into the search path of the active runs only, so that the bare ones are bare; and what
     is edited in the meantime does not come into a comparison.
     """
-    folder = cache() / "volnux"
-    shutil.rmtree(folder, ignore_errors=True)
-    _pip(Path(sys.executable), "--target", str(folder), str(CLONE))
-    return folder
+    with TemporaryDirectory(prefix="volnux-") as folder:
+        _pip(Path(sys.executable), "--target", folder, str(CLONE))
+        yield Path(folder)
 
 
 def variables(library: Library, folder: Path, *paths: Path) -> dict[str, str]:

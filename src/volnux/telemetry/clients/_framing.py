@@ -32,6 +32,7 @@ class Framing:
         status: of a response, its status code, or None before it is known.
         interim: how many 1xx responses came before it.
         is_free: whether the bytes are no HTTP/1 (any more): after an upgrade, or of something else.
+        is_broken: whether they are none where they should be.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Framing:
         "excess",
         "head",
         "interim",
+        "is_broken",
         "status",
     )
 
@@ -54,6 +56,7 @@ class Framing:
         self._buffer = b""
         self._left = 0
         self.head = self.body = self.interim = self.excess = 0
+        self.is_broken = False
         self.declared: int | None = None
         self.encoding: str | None = None
         self.status: int | None = None
@@ -128,7 +131,7 @@ class Framing:
         return buffer[end:]
 
     def _give_up(self, buffer: bytes) -> bytes:
-        self._state, self._buffer = FREE, b""
+        self._state, self._buffer, self.is_broken = FREE, b"", True
         return buffer
 
     def _understand(self, head: bytes) -> None:
@@ -156,7 +159,7 @@ class Framing:
         parts = head.split(None, 2)
         code = parts[1] if len(parts) > 1 else b""
         if not code.isdigit() or len(code) != 3:
-            self._state = FREE
+            self._state, self.is_broken = FREE, True
             return False
         status = int(code)
         if 100 <= status < 200 and status != 101:
@@ -200,7 +203,7 @@ class Framing:
         except ValueError:
             self._left = -1
         if self._left < 0:
-            self._left, self._state = 0, FREE
+            self._left, self._state, self.is_broken = 0, FREE, True
         else:
             self._state = CHUNK if self._left else TRAILERS
 

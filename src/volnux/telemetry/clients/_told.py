@@ -72,7 +72,7 @@ def described(method: str, sent: int, response: Framing, told: tuple[Any, ...]) 
     if response.status is not None:
         found["http.response.status_code"] = response.status
     if source == "counted":
-        found["complete"] = response.is_complete or response.is_free
+        found["complete"] = not response.is_broken and (response.is_complete or response.is_free)
         found["http.request.body.size"] = sent
         found["http.response.body.size"] = response.body
         declared = response.declared
