@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 from collections import Counter
 from datetime import datetime, timezone
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suites that were asked for, or show what an earlier run has saved."""
     options = _parser().parse_args(arguments)
+    # Whoever ends this ends the run that is under way as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.saved:
         saved = [json.loads(file.read_text("utf-8")) for file in options.saved]
         results = {**saved[0], "libraries": [one for each in saved for one in each["libraries"]]}
@@ -106,9 +109,7 @@ def _result(library: Library, volnux: Path, options: argparse.Namespace) -> dict
         python = _environments.make(library, source)
     except RuntimeError as error:
         return found | {"problem": f"could not be set up: {error}"}
-    suite = Suite(
-        library, python, source.tree, volnux, limit=options.limit, is_alone=options.offline
-    )
+    suite = Suite(library, python, source, volnux, limit=options.limit, is_alone=options.offline)
     found |= _compared(suite, options.rounds)
     if not options.keep:
         _environments.forget(source)

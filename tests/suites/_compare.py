@@ -40,9 +40,9 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether it is broken, unsteady or flaky, by the runs that followed."""
+        """What the runs that followed show; "changed" is what had not passed before, and differs."""
         if self.before != PASSED:
-            return FLAKY if self.before in self.active or self.after in self.bare else "otherwise"
+            return FLAKY if self.before in self.active or self.after in self.bare else "changed"
         failed = [word for word in self.active if word != PASSED]
         if self.active and (not failed or any(word != PASSED for word in self.bare)):
             return FLAKY

@@ -47,9 +47,9 @@ def make(library: Library, source: Source) -> Path:
 
 
 def forget(source: Source) -> None:
-    """Remove a library's environment and its unpacked source distribution."""
-    shutil.rmtree(_folder(source), ignore_errors=True)
-    shutil.rmtree(source.tree, ignore_errors=True)
+    """Remove a library's environment, its unpacked source distribution, and what its runs left."""
+    for folder in (_folder(source), source.tree, source.runs):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.suites._libraries import Library
+    from tests.suites._sources import Source
 
 PASSED, MISSING, UNFINISHED = "passed", "missing", "unfinished"
 #: Seconds that one test may take.
@@ -89,7 +90,7 @@ class Suite:
         self,
         library: Library,
         python: Path,
-        tree: Path,
+        source: Source,
         volnux: Path,
         *,
         limit: float,
@@ -97,7 +98,7 @@ class Suite:
     ) -> None:
         self._library = library
         self._python = python
-        self._tree = tree
+        self._source = source
         self._volnux = volnux
         self._limit = limit
         self._is_alone = is_alone
@@ -107,7 +108,7 @@ class Suite:
         """Run the suite, or some files of it, as pytest does on the command line."""
         self._runs += 1
         mode = "active" if is_active else "bare"
-        folder = self._tree.parent / f"{self._tree.name}-runs" / f"{self._runs}-{mode}"
+        folder = self._source.runs / f"{self._runs}-{mode}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         command = [*ALONE] if self._is_alone else []
@@ -119,7 +120,9 @@ class Suite:
         environment = _environments.variables(self._library, folder, *paths)
         start = time.monotonic()
         with (folder / "log").open("wb") as log:
-            status = _bounded(command, self._limit, cwd=self._tree, env=environment, stdout=log)
+            status = _bounded(
+                command, self._limit, cwd=self._source.tree, env=environment, stdout=log
+            )
         run = _read(folder)
         run.status, run.seconds = status, time.monotonic() - start
         return run

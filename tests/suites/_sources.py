@@ -25,6 +25,11 @@ class Source:
     version: str
     has_tests: bool
 
+    @property
+    def runs(self) -> Path:
+        """The folder of what its runs leave."""
+        return self.tree.with_name(f"{self.tree.name}-runs")
+
 
 def cache() -> Path:
     """Folder outside of any clone, for this Python: `VOLNUX_SUITES_CACHE`, or one of the user's cache."""

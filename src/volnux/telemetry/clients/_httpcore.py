@@ -43,8 +43,9 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
                 if type(stream) not in ORIGINAL:
                     adopt(stream)
                 stream._volnux_account = exchange
-                reused = self._request_count > 1
-                exchange.connected(stream._volnux_socket, reused=reused, is_tls=stream._volnux_tls)
+                exchange._reused = reused = self._request_count > 1
+                if stream._volnux_tls:
+                    exchange.connected(stream._volnux_socket, reused=reused, is_tls=True)
             if PROPAGATE in request.extensions:
                 _take_along(request, exchange)
         except Exception as error:  # noqa: BLE001  # another version of httpcore: it goes on uncounted

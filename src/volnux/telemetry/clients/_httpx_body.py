@@ -135,7 +135,11 @@ def _methods(kind: Any) -> dict[str, Any]:
             self._volnux_fail(error)
             raise
         self._volnux_is_read = True
-        self._volnux_finish()
+        exchange = self._volnux_exchange
+        if exchange is None or self._volnux_decoder is not None or State.is_over:
+            self._volnux_finish()
+        else:
+            exchange.end()
 
     def close(self: Any) -> None:
         try:
@@ -161,7 +165,11 @@ def _async_methods(kind: Any) -> dict[str, Any]:
             self._volnux_fail(error)
             raise
         self._volnux_is_read = True
-        self._volnux_finish()
+        exchange = self._volnux_exchange
+        if exchange is None or self._volnux_decoder is not None or State.is_over:
+            self._volnux_finish()
+        else:
+            exchange.end()
 
     async def aclose(self: Any) -> None:
         try:
