@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Turn = Callable[[socket.socket, bytes], None]
 
-ROUNDS = 15
-SECONDS = 0.1
+ROUNDS = 60
+SECONDS = 0.04
 """How long a round of one kind lasts, about."""
 SIZES = {65_536: ("64 KiB", 0.95), 1024: ("1 KiB", 0.8)}
 """Bytes of a chunk: what it is called, and what part of the bare throughput a traced socket must keep."""

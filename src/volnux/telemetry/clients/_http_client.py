@@ -121,7 +121,8 @@ def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
             return
         exchange = exchange_of(self)
         request = REQUEST.get()
-        if exchange is None and request is not None:
+        # urllib3's HTTP/2, an experiment, connects like the others but sends in ways of its own.
+        if exchange is None and request is not None and not hasattr(self, "_h2_conn"):
             exchange = begin(self, *request, settings)
         setattr(self, CONNECTING, None)
         start = perf_counter()
