@@ -203,6 +203,7 @@ class Aiohttp(Driver):
         super().__init__(ca, **options)
         self._loop = asyncio.new_event_loop()
         self._made.callback(self._loop.close)
+        self._made.callback(lambda: self._run(self._loop.shutdown_asyncgens()))
         self.client = self._run(self._session(ca, options))
         self._made.callback(lambda: self._run(self._close()))
 
@@ -245,6 +246,7 @@ class AsyncHttpx(Driver):
         super().__init__(ca, **options)
         self._loop = asyncio.new_event_loop()
         self._made.callback(self._loop.close)
+        self._made.callback(lambda: self._run(self._loop.shutdown_asyncgens()))
         verify = ssl.create_default_context(cafile=ca) if ca is not None else True
         client = httpx.AsyncClient(
             verify=verify,
@@ -286,6 +288,8 @@ class AsyncHttpx(Driver):
                 yield self._run(anext(pieces))
         except StopAsyncIteration:
             return
+        finally:
+            self._run(pieces.aclose())
 
 
 async def _one_by_one(body: Iterable[bytes]) -> AsyncIterator[bytes]:
