@@ -9,7 +9,7 @@ in both modes, to tell flaky tests from broken ones.
 
 Nothing is left out but what a suite's own configuration leaves out, and that is counted. A test that needs the
 Internet fails both ways. With ``--offline`` (Linux, as root) suites run in a network of their own, in which the
-machine reaches nothing but itself.
+machine reaches nothing but itself. Run it once at a time: libraries are unpacked afresh each time.
 
 The exit status is 1 if a test that passed bare fails with volnux, if a run did not come to its end, or if
 nothing was recorded.

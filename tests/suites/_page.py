@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HEAD = """\
 # Other people's suites
 
-Written by the program: `python -m tests.suites --markdown > docs/suites.md`. Do not edit by hand.
+Written by the program: `python -m tests.suites --offline --markdown > docs/suites.md`. Do not edit by hand.
 
 The test suite of each library, as its source distribution brings it, twice with the same options: bare,
 and with `monitor_events()` and `instrument("all")` in force from before the first import of its tests.
