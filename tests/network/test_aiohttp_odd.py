@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import subprocess
+import sys
+from unittest import mock
 
 import aiohttp
 import pytest
+from aiohttp import BaseConnector, ClientRequest, ClientResponse
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import WebSocketWriter
+from yarl import URL
 
 from tests.network._aiohttp_client import fetch, session
-from volnux.telemetry import capture, traced_client
+from volnux.telemetry import capture, instrument, traced_client, uninstrument
+from volnux.telemetry.clients import _aiohttp
 
 
 @pytest.fixture
@@ -177,3 +185,79 @@ def test_a_protocol_shows_everything_that_it_has(registry, raw_server):
             raw_server.release()
 
     asyncio.run(main())
+
+
+def test_a_protocol_that_says_yes_to_everything_keeps_its_transport():
+    """A writer that a test makes of mocks writes to what it was given."""
+    instrument("aiohttp")
+    try:
+        protocol, transport = mock.Mock(), mock.Mock()
+        writer = WebSocketWriter(protocol, transport)
+        assert writer.transport is transport
+    finally:
+        uninstrument("aiohttp")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "takes"),
+    [(BaseConnector, "connect", 3), (ClientRequest, "send", 1), (ClientResponse, "start", 1)],
+)
+def test_what_is_wrapped_goes_on_to_pass_for_a_coroutine_function(owner, name, takes):
+    """So that what a test puts in its place can be awaited."""
+    instrument("aiohttp")
+    try:
+        with mock.patch.object(owner, name, autospec=True) as replaced:
+            replaced.return_value = "answer"
+
+            async def main():
+                return await getattr(owner, name)(*[mock.Mock()] * (takes + 1))
+
+            assert asyncio.run(main()) == "answer"
+    finally:
+        uninstrument("aiohttp")
+
+
+def test_a_session_that_says_yes_to_everything_is_not_traced(registry):
+    """Settings are what we have put there."""
+    instrument("aiohttp")
+    try:
+        request = mock.Mock(method="GET", url=URL("http://example.org/"))
+        assert _aiohttp._begin(request) is not None  # of the whole library
+    finally:
+        uninstrument("aiohttp")
+    assert _aiohttp._begin(request) is None
+    assert registry.health().errors == {}
+
+
+def test_a_request_that_is_never_sent_leaves_nothing_in_flight(registry):
+    """Whoever sends in a way of his own has it ended when it is let go."""
+    instrument("aiohttp")
+    try:
+        hop = _aiohttp._begin(mock.Mock(method="GET", url=URL("http://example.org/")))
+        assert registry.health().in_flight == 1
+        del hop
+        gc.collect()
+        assert registry.health().in_flight == 0
+    finally:
+        uninstrument("aiohttp")
+
+
+#: Leaves an exchange in a module that outlives ours, when the interpreter takes them apart.
+AT_EXIT = """
+import os
+from unittest import mock
+import aiohttp
+from yarl import URL
+from volnux.telemetry import instrument, monitor_events
+from volnux.telemetry.clients import _aiohttp
+monitor_events()
+instrument("aiohttp")
+os.kept = _aiohttp._begin(mock.Mock(method="GET", url=URL("http://example.org/")))
+"""
+
+
+def test_what_is_under_way_at_exit_is_not_heard_of():
+    """Python itself would complain of what its end raises."""
+    command = [sys.executable, "-c", AT_EXIT]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         def finish(self) -> None: ...
 
 
-#: The exchanges that have begun and not ended.
-UNDER_WAY: set[Hop] = set()
+#: The identities of the exchanges that have begun and not ended: what nobody holds ends by itself.
+UNDER_WAY: set[int] = set()
 #: Those among them whose response is there, by the identity of what their body is read from.
 UNREAD: dict[int, Hop] = {}
 #: Called when nothing is under way any more.
@@ -105,7 +105,7 @@ class Hop(Exchange):
             self.end()
             return
         # As most do: there is nothing more to be said than that it has ended.
-        UNDER_WAY.discard(self)
+        UNDER_WAY.discard(id(self))
         UNREAD.pop(self._key, None)
         self._answer = self._reader = self.line = None
         Exchange.end(self)
@@ -145,7 +145,7 @@ class Hop(Exchange):
         """End it; see `Exchange.end`."""
         if self._ended:
             return
-        UNDER_WAY.discard(self)
+        UNDER_WAY.discard(id(self))
         if self.line is not None:
             self.line.finish()
             self.line = None

@@ -56,7 +56,7 @@ class Exchange:
         method: of the request, in upper case.
         status: the status code, where the library has told it.
         decoded: bytes of the body after decoding, as far as the program has taken them; None if unknown.
-        source: where the numbers of bytes come from: "counted", "tcp_info" or "declared".
+        source: where the numbers of bytes come from: "counted" or "declared".
         is_sending: whether its request is on its way, and not only its connection.
         goes_along: whether its request is to carry our trace.
         is_held: while set, that a file or a socket is closed does not end it: who set it does.
@@ -167,11 +167,6 @@ class Exchange:
         self._response = message
 
     @property
-    def may_be_without_body(self) -> bool:
-        """Whether a look at the response may show that nothing is left to be read."""
-        return self._in is None or self._in.endswith(HEAD_END)
-
-    @property
     def is_in_trouble(self) -> bool:
         """Whether something has gone wrong with its connection."""
         return self._is_cut or self._trouble is not None
@@ -183,7 +178,7 @@ class Exchange:
         end = -1 if piece is None else piece.find(HEAD_END, 0, SHORT_HEAD)
         if piece is None or end < 0:
             return True
-        return piece.find(b"ncoding", 0, end) > 0 or piece.find(b"NCODING", 0, end) > 0
+        return b"content-encoding" in piece[:end].lower()
 
     def note(self, key: str, value: Any) -> None:
         """Say something of ours about it: a number, a truth value or a word that holds no secret."""
@@ -279,8 +274,11 @@ class Exchange:
     # --- its end --------------------------------------------------------------------------------
 
     def __del__(self) -> None:
-        if not self._ended:
-            self.end()  # let go of with its connection, which nobody has closed
+        # Let go of with its connection, which nobody has closed.
+        try:
+            self.end()
+        except (AttributeError, TypeError):
+            pass  # half made, or half of the interpreter is gone
 
     def end(self, error: BaseException | None = None) -> None:
         """End it; nothing happens if it has ended.
@@ -302,6 +300,7 @@ class Exchange:
         raw[6] = extra = LateExtra()
         extra._own = None if before is PLAIN_OP else before.attributes
         found = self._trouble if error is None else error
+        self._trouble = None  # whose traceback would keep the socket, and more
         try:
             if found is not None:
                 found = root_of(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock
 from weakref import finalize
 
@@ -34,7 +35,7 @@ class Patches:
             if original is None:
                 return
             own = vars(owner).get(name, _MISSING)
-            setattr(owner, name, make(original))
+            setattr(owner, name, _alike(make(original), original))
             # Read back: what stands in a class is not always what is found there.
             self._done.append((owner, name, own, vars(owner)[name]))
 
@@ -49,6 +50,20 @@ class Patches:
                     delattr(owner, name)
                 else:
                     setattr(owner, name, own)
+
+
+def _alike(wrapper: Any, original: Any) -> Any:
+    """Have what wraps a coroutine function pass for one, which `unittest.mock` and others ask."""
+    import inspect
+
+    if inspect.iscoroutinefunction(original) and not inspect.iscoroutinefunction(wrapper):
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(wrapper)
+        else:
+            from asyncio import coroutines
+
+            wrapper._is_coroutine = coroutines._is_coroutine  # type: ignore[attr-defined]
+    return wrapper
 
 
 class Tap:

@@ -38,8 +38,8 @@ def late_facts(
         12 < end <= SHORT_HEAD
         and out_end > 3
         and head[9] != _INTERIM
-        and b"hunked" not in head
-        and (bare or b"hunked" not in out)
+        and b"chunked" not in head.lower()
+        and (bare or b"chunked" not in out.lower())
     ):
         return method, sent - out_end, head, len(piece) - end, *told
     return None
