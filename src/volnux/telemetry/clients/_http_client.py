@@ -7,7 +7,6 @@ closed that the response is read from, which `http.client` does at the end of th
 from __future__ import annotations
 
 import ssl
-import sys
 from contextvars import ContextVar
 from functools import wraps
 from http.client import HTTPConnection, HTTPSConnection
@@ -109,7 +108,9 @@ def _carry(connection: Any, exchange: Exchange, *, reused: bool) -> None:
 # --- the taps ---------------------------------------------------------------------------------------
 
 
-def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
+def connecting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what connects: the exchange may begin there, and has its socket from there on."""
+
     @wraps(original)
     def connect(self: Any, *args: Any, **kwargs: Any) -> None:
         settings = settings_of(self)
@@ -248,25 +249,14 @@ def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _install(patches: Patches) -> None:
-    patches.wrap(HTTPConnection, "connect", _connecting)
-    patches.wrap(HTTPSConnection, "connect", _connecting)
+    patches.wrap(HTTPConnection, "connect", connecting)
+    patches.wrap(HTTPSConnection, "connect", connecting)
     patches.wrap(HTTPConnection, "putrequest", _putting)
     patches.wrap(HTTPConnection, "endheaders", _ending_headers)
     patches.wrap(HTTPConnection, "getresponse", _getting)
 
 
-def _install_urllib3(patches: Patches) -> None:
-    urllib3 = sys.modules["urllib3.connection"]
-    for name in ("HTTPConnection", "HTTPSConnection"):
-        kind = getattr(urllib3, name)
-        if "connect" in vars(kind):
-            patches.wrap(kind, "connect", _connecting)
-    patches.wrap(urllib3.HTTPConnection, "_new_conn", making)
-
-
-#: The taps of `http.client`, and those of urllib3's connections, which connect in their own way.
 TAP = Tap(_install)
-URLLIB3_CONNECTIONS = Tap(_install_urllib3)
 
 
 # --- what every instrument has ----------------------------------------------------------------------

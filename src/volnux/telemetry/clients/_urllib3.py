@@ -16,7 +16,7 @@ from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients import _http_client
 from volnux.telemetry.clients._gate import ACTIVE, enter, leave
 from volnux.telemetry.clients._http_client import EXCHANGE as UNDER_WAY
-from volnux.telemetry.clients._http_client import REQUEST
+from volnux.telemetry.clients._http_client import REQUEST, connecting, making
 from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
@@ -159,14 +159,16 @@ def _has_more(response: Any) -> bool:
 
 def _install(patches: Patches) -> None:
     _http_client.TAP.use(_install)
-    _http_client.URLLIB3_CONNECTIONS.use(_install)
+    connection = urllib3.connection
+    for kind in (connection.HTTPConnection, connection.HTTPSConnection):
+        patches.wrap(kind, "connect", connecting)  # in their own way, not in that of `http.client`
+    patches.wrap(connection.HTTPConnection, "_new_conn", making)
+    patches.wrap(connection.HTTPConnection, "getresponse", _getting)
     patches.wrap(urllib3.connectionpool.HTTPConnectionPool, "urlopen", _opening)
-    patches.wrap(urllib3.connection.HTTPConnection, "getresponse", _getting)
 
 
 def _uninstall() -> None:
     _http_client.TAP.drop(_install)
-    _http_client.URLLIB3_CONNECTIONS.drop(_install)
 
 
 #: The taps of urllib3; requests uses them as well.
