@@ -30,7 +30,6 @@ class Framing:
         declared: what its Content-Length says, or None.
         encoding: its Content-Encoding in lower case, or None.
         status: of a response, its status code, or None before it is known.
-        interim: how many 1xx responses came before it.
         is_free: whether the bytes are no HTTP/1 (any more): after an upgrade, or of something else.
         is_broken: whether they are none where they should be.
     """
@@ -45,7 +44,6 @@ class Framing:
         "encoding",
         "excess",
         "head",
-        "interim",
         "is_broken",
         "status",
     )
@@ -55,7 +53,7 @@ class Framing:
         self._state = HEAD
         self._buffer = b""
         self._left = 0
-        self.head = self.body = self.interim = self.excess = 0
+        self.head = self.body = self.excess = 0
         self.is_broken = False
         self.declared: int | None = None
         self.encoding: str | None = None
@@ -163,8 +161,7 @@ class Framing:
             return False
         status = int(code)
         if 100 <= status < 200 and status != 101:
-            self.interim += 1
-            return False
+            return False  # another one follows
         self.status = status
         if status == 101 or (self._method == "CONNECT" and status < 300):
             self._state = FREE

@@ -14,6 +14,7 @@ import httpx
 
 from volnux.telemetry.clients._httpcore_streams import State, release
 from volnux.telemetry.clients._roots import root_of
+from volnux.telemetry.clients._told import HEAD_END
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from volnux.telemetry.clients._patching import Patches
 
 
-_HEAD_END = b"\r\n\r\n"
 #: Where httpx has its own streams.
 _DEFAULT: Any = sys.modules.get("httpx._transports.default")
 
@@ -246,7 +246,7 @@ def deliver(response: httpx.Response, exchange: Exchange, around: Any) -> None:
     try:
         exchange.status = response.status_code
         piece = exchange._in
-        if (piece is None or piece.endswith(_HEAD_END)) and _is_all(response, exchange):
+        if (piece is None or piece.endswith(HEAD_END)) and _is_all(response, exchange):
             exchange.decoded = 0
             exchange.end()
             return

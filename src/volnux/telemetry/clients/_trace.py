@@ -26,9 +26,3 @@ def trace_headers(exchange: HasOperation) -> list[tuple[str, str]]:
     """
     raw = exchange.op._raw
     return [] if raw is None else headers_at(raw)
-
-
-def traceparent(exchange: HasOperation) -> str | None:
-    """Return the `traceparent` of `trace_headers`; None while nothing is recorded."""
-    headers = trace_headers(exchange)
-    return headers[0][1] if headers else None
