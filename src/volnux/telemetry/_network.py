@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 #: Where an entry holds the one that was open on the same instance before it, if there was one.
-NESTED = 12
+NESTED = 13
 
 #: More bytes than one call can mean: what back ends hold in a signed 64-bit number.
 MOST = (1 << 63) - 1
@@ -177,7 +177,7 @@ class NetworkOp:
 
 def _nest(raw: Raw, outer: Raw) -> None:
     """Have an operation bring back another one, of the same instance, that it began inside of."""
-    raw.append(outer)
+    raw[12:] = (None, outer)
     # Announced although no fold has met it, which does no harm: the hot path has no test to spare.
     raw[7] = True
 

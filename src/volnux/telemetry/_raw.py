@@ -43,6 +43,9 @@ AROUND = 9
 SENT = 9
 RECEIVED = 10
 FIRST = 11
+#: Exchanges of HTTP clients only: what they say besides, or of what that is made when somebody looks;
+#: see `_render.find_later_by`.
+LATER = 12
 
 #: Attempts of one event that are kept singly; the count goes on, the oldest are let go.
 MAX_ATTEMPTS = 100

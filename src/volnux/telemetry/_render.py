@@ -12,6 +12,7 @@ from volnux.telemetry._raw import (
     FIRST,
     ID,
     LATE,
+    LATER,
     MAX_ATTEMPTS,
     PARENT,
     PLAIN_OP,
@@ -28,15 +29,25 @@ from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Sta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from volnux.telemetry._raw import Extra, Raw, Try
 
 #: What a plain entry is taken to weigh in a queue, in bytes: measured, list and numbers together.
 PLAIN_WEIGHT = 400
+#: The same of an exchange, with the head of its response.
+LATER_WEIGHT = 1_200
 #: Stands in `LATE` of an ended entry whose surplus attributes have been counted: no matter how often it is looked at.
 COUNTED = "counted"
+#: Makes the attributes of an exchange of what it left with its entry.
+_later: Callable[..., dict[str, Any]] = dict
+
+
+def find_later_by(find: Callable[..., dict[str, Any]]) -> None:
+    """Say what makes the attributes of an exchange: it is given what stands in `LATER`."""
+    global _later  # noqa: PLW0603  # there is one
+    _later = find
 
 
 def record_of(raw: Raw) -> EventMetrics | NetworkMetrics:
@@ -71,7 +82,7 @@ def weight_of(raw: Raw) -> int:
     """Return an estimate of the bytes that an entry occupies."""
     extra = raw[EXTRA]
     if extra is None or extra is PLAIN_OP:
-        return PLAIN_WEIGHT
+        return PLAIN_WEIGHT if len(raw) <= LATER else LATER_WEIGHT
     if type(extra) is Adopted:
         return 4 * PLAIN_WEIGHT
     weight = 2 * PLAIN_WEIGHT + len(extra.error or "")
@@ -105,6 +116,8 @@ def _attributes(raw: Raw) -> dict[str, Any]:
     shared = scope.attributes or {}
     given: dict[str, Any] = site.attributes(scope.registries[0])
     own = (None if extra is None else extra.attributes) or {}
+    if len(raw) > LATER:
+        own = {**_found_later(raw), **own}
     if not shared and not own:
         return unshared(given)
     joined = {**shared, **given, **own}
@@ -114,6 +127,13 @@ def _attributes(raw: Raw) -> dict[str, Any]:
         nearest = islice({**own, **given, **shared}, most)
         joined = {key: joined[key] for key in nearest}
     return unshared(joined)
+
+
+def _found_later(raw: Raw) -> dict[str, Any]:
+    later: Any = raw[LATER]
+    if later.__class__ is tuple:  # whoever comes at the same time finds the same
+        later = raw[LATER] = _later(*later)
+    return later or {}
 
 
 def _count_surplus(raw: Raw) -> None:

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 from volnux.telemetry._network import NetworkOp, conclude
 from volnux.telemetry._proxy import Proxy, proxy_class
 from volnux.telemetry._switch import SWITCH
-from volnux.telemetry.clients._exchange import FAILED_FROM
 from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._roots import root_of
+from volnux.telemetry.clients._told import failed_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class _Call:
             status, declared = _said(response)
             if status is not None:
                 found["http.response.status_code"] = status
-                if status >= FAILED_FROM:
-                    failure = (str(status), f"HTTP status {status}")
+                failure = failed_by(status)
             if declared is not None:
                 found["declared"] = declared
         except Exception as mistake:  # noqa: BLE001  # as above

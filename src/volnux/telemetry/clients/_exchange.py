@@ -11,7 +11,7 @@ import sys
 
 from volnux.telemetry._network import NetworkOp
 from volnux.telemetry._outcome import note_in
-from volnux.telemetry._raw import PLAIN_OP
+from volnux.telemetry._raw import PLAIN_OP, op_extra_of
 from volnux.telemetry._records import Status
 from volnux.telemetry._seam import get_current
 from volnux.telemetry._sites import KNOWN_OPS, op_site
@@ -21,26 +21,23 @@ from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._kernel import wire_bytes
 from volnux.telemetry.clients._roots import root_of
 from volnux.telemetry.clients._told import (
-    HEAD_END,
+    FAILED_FROM,
     SHORT_HEAD,
-    LateExtra,
     described,
+    failed_by,
     late_facts,
+    short_head,
     where_cut,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from volnux.telemetry._raw import Raw
     from volnux.telemetry.clients._framing import Data
     from volnux.telemetry.clients._gate import Settings
 
-#: Status codes from which a response is a failure of its operation, as the semantic conventions for
-#: HTTP client spans have it.
-FAILED_FROM = 400
 #: Bytes of a head and a body that may be kept until the exchange ends.
 _SHORT = 1 << 16
 
@@ -60,21 +57,22 @@ class Exchange:
         is_sending: whether its request is on its way, and not only its connection.
         goes_along: whether its request is to carry our trace.
         is_held: while set, that a file or a socket is closed does not end it: who set it does.
-        is_read: whether the body has been read to its end, where it ends only when it has been decoded.
-        on_file_closed: asked when the response's file is closed, whether the end is still to come.
+        is_decoded_later: whether the body, if it is encoded, is decoded after it has been read.
+        is_read: whether such a body has been read to its end; the exchange ends when it is decoded.
     """
 
     # What is seldom set stands in the class, and is set in the object when it is.
     status: int | None = None
     decoded: int | None = None
     source = "counted"
-    is_sending = goes_along = is_held = is_read = _ended = _is_cut = False
-    on_file_closed: Callable[[Exchange], bool] | None = None
+    is_sending = goes_along = is_held = is_decoded_later = is_read = _ended = _is_cut = False
     _request: Framing | None = None
     _response: Framing | None = None
     #: The pieces that came and have not been followed.
     _out: bytes | None = None
     _in: bytes | None = None
+    #: The head of the response; see `short_head`.
+    _head: bytes | None = None
     _reused: bool | None = None
     _notes: dict[str, Any] | None = None
     _wire: tuple[Any, int, int] | None = None
@@ -110,7 +108,8 @@ class Exchange:
         except KeyError:
             site = op_site(host, port, operation)
         now, append, _ = scope.hot
-        self._raw = raw = [site, scope, parent, now(), 0, None, PLAIN_OP, False, None, 0, 0, None]
+        raw = [site, scope, parent, now(), 0, None, PLAIN_OP, False, None, 0, 0, None, None]
+        self._raw = raw
         append(raw)
 
     @property
@@ -128,8 +127,6 @@ class Exchange:
             mishap("route", error)
             return None
         return template if template is None else str(template)
-
-    # --- on its way -----------------------------------------------------------------------------
 
     @property
     def is_ended(self) -> bool:
@@ -174,11 +171,14 @@ class Exchange:
     @property
     def may_be_encoded(self) -> bool:
         """Whether a look at the response may show that its body is encoded."""
-        piece = self._in
-        end = -1 if piece is None else piece.find(HEAD_END, 0, SHORT_HEAD)
-        if piece is None or end < 0:
-            return True
-        return b"content-encoding" in piece[:end].lower()
+        head = self._short_head()
+        return not head or b"content-encoding" in head.lower()
+
+    def _short_head(self) -> bytes:
+        """Return the head of the response, where it came in one piece, or nothing."""
+        if self._head is None and self._in is not None:
+            self._head = short_head(self._in)
+        return self._head or b""
 
     def note(self, key: str, value: Any) -> None:
         """Say something of ours about it: a number, a truth value or a word that holds no secret."""
@@ -251,7 +251,12 @@ class Exchange:
 
     def file_closed(self) -> None:
         """End it: whoever read the response from its own file has let go of it."""
-        if not self.is_held and (self.on_file_closed is None or not self.on_file_closed(self)):
+        if self.is_held:
+            return
+        if self.is_decoded_later and self.may_be_encoded:
+            found = self.response
+            self.is_read = found.encoding is not None and found.is_complete and found.body > 0
+        if not self.is_read:
             self.end()
 
     def closed(self) -> None:
@@ -271,12 +276,11 @@ class Exchange:
         if self._trouble is None:
             self._trouble = error
 
-    # --- its end --------------------------------------------------------------------------------
-
     def __del__(self) -> None:
         # Let go of with its connection, which nobody has closed.
         try:
-            self.end()
+            if not self._ended:
+                self.end()
         except (AttributeError, TypeError):
             pass  # half made, or half of the interpreter is gone
 
@@ -296,17 +300,15 @@ class Exchange:
         if self._wire is not None:
             self._note_wire(*self._wire)
             self._wire = None
-        before = raw[6]
-        raw[6] = extra = LateExtra()
-        extra._own = None if before is PLAIN_OP else before.attributes
         found = self._trouble if error is None else error
         self._trouble = None  # whose traceback would keep the socket, and more
+        status = self.status
         try:
             if found is not None:
                 found = root_of(found)
-            elif self._is_cut or self.status is None or self.status >= FAILED_FROM:
-                self._fail_without_error(extra)
-            self._tell(extra, raw[9])
+            elif self._is_cut or status is None or status >= FAILED_FROM:
+                self._fail_without_error(raw)
+            raw[12] = self._described(raw[9], raw[10])
         except Exception as mistake:  # noqa: BLE001  # the record says less
             self.note_error("record", mistake)
         if found is not None:
@@ -320,26 +322,25 @@ class Exchange:
         elif len(pending) > pending.limit:
             scope.fold()
 
-    def _fail_without_error(self, extra: LateExtra) -> None:
-        if self._is_cut:
-            extra.status = Status.FAILED
-            extra.error_type, extra.error = "IncompleteRead", where_cut(self.response)
-            return
+    def _fail_without_error(self, raw: Raw) -> None:
         status = self.status
         if status is None and (self._in is not None or self._response is not None):
             status = self.response.status
-        if status is not None and status >= FAILED_FROM:
+        said = where_cut(self.response) if self._is_cut else failed_by(status)
+        if said is not None:
+            extra = op_extra_of(raw)
             extra.status = Status.FAILED
-            extra.error_type, extra.error = str(status), f"HTTP status {status}"
+            extra.error_type, extra.error = said
 
-    def _tell(self, extra: LateExtra, sent: int) -> None:
-        """Leave with the record what it says besides, or what that will be made of."""
+    def _described(self, sent: int, received: int) -> tuple[Any, ...] | dict[str, Any]:
+        """Return what the record says besides, or what that will be made of."""
         told = self.decoded, self.source, self._reused, self._notes
         if self._in is not None and self._out is not None:
-            extra._facts = late_facts(self.method, self._out, sent, self._in, told)
-        if extra._facts is None:
-            request, response = self.request, self.response
-            extra._found = described(self.method, request.body, response, told)
+            crossed = sent, received
+            facts = late_facts(self.method, self._out, self._short_head(), crossed, told)
+            if facts is not None:
+                return facts
+        return described(self.method, self.request.body, self.response, told)
 
     def _note_wire(self, sock: Any, sent: int, received: int) -> None:
         now = wire_bytes(sock)

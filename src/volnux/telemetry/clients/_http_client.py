@@ -16,7 +16,7 @@ from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import ACTIVE, mishap
 from volnux.telemetry.clients._http_socket import HttpSocket, OtherSocket, carrier
-from volnux.telemetry.clients._patching import Tap
+from volnux.telemetry.clients._patching import LOCK, Tap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,14 +56,17 @@ def begin(connection: Any, method: str, target: str, settings: Settings) -> Exch
     state = connection.__dict__
     try:
         before = state.get(EXCHANGE)
-        if before is not None:
+        if before is not None and not before._ended:
             before.end()
-        host, port = connection.host, connection.port
         if state.get("_tunnel_host") or "://" in target[:8]:
             host, port = _server_of(connection, target)
+        else:
+            host, port = connection.host, connection.port
         exchange = Exchange(method, host, port, target, settings)
         if settings.propagate_trace:
             exchange.goes_along = True
+            if not TRACE_TAP:
+                _tap_headers()
         state[EXCHANGE] = exchange
         if connection.sock is not None:
             _carry(connection, exchange, reused=True)
@@ -100,9 +103,8 @@ def _carry(connection: Any, exchange: Exchange, *, reused: bool) -> None:
         connection.sock = sock = carrier(sock, exchange)
     sock._self_used = True
     exchange._reused = reused
-    wrapped = sock.__wrapped__
-    if isinstance(wrapped, ssl.SSLSocket):
-        exchange.connected(wrapped, reused=reused, is_tls=True)
+    if sock._self_is_tls:
+        exchange.connected(sock.__wrapped__, reused=reused, is_tls=True)
 
 
 # --- the taps ---------------------------------------------------------------------------------------
@@ -213,6 +215,12 @@ def _ending_headers(original: Callable[..., Any]) -> Callable[..., Any]:
     return endheaders
 
 
+def _tap_headers() -> None:
+    with LOCK:
+        if TAP:
+            TRACE_TAP.use(TAP)
+
+
 def _take_along(connection: Any, exchange: Exchange) -> None:
     """Have the request carry our trace, unless it carries one."""
     from volnux.telemetry.clients._trace import trace_headers
@@ -252,11 +260,16 @@ def _install(patches: Patches) -> None:
     patches.wrap(HTTPConnection, "connect", connecting)
     patches.wrap(HTTPSConnection, "connect", connecting)
     patches.wrap(HTTPConnection, "putrequest", _putting)
-    patches.wrap(HTTPConnection, "endheaders", _ending_headers)
     patches.wrap(HTTPConnection, "getresponse", _getting)
 
 
-TAP = Tap(_install)
+def _uninstall() -> None:
+    TRACE_TAP.drop(TAP)
+
+
+TAP = Tap(_install, _uninstall)
+#: Used from the first request on that is to carry a trace: the others need not go past it.
+TRACE_TAP = Tap(lambda patches: patches.wrap(HTTPConnection, "endheaders", _ending_headers))
 
 
 # --- what every instrument has ----------------------------------------------------------------------

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from io import BufferedIOBase, BufferedReader, RawIOBase
 from socket import SocketIO, socket
+from ssl import SSLSocket
+from time import monotonic
 from weakref import WeakKeyDictionary
 
 from volnux.telemetry._proxy import Proxy, proxy_class
 from volnux.telemetry.clients._socket import CountedSocket, counted
+from volnux.telemetry.clients._told import SHORT_HEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from volnux.telemetry.clients._exchange import Exchange
 
-_readinto = SocketIO.readinto
+_readinto, _close = SocketIO.readinto, SocketIO.close
 _others: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
 
 
@@ -23,29 +26,56 @@ def carrier(sock: Any, exchange: Exchange) -> Any:
     """Return a connection's socket as one that counts for an exchange."""
     kind = type(sock)
     if issubclass(kind, socket) and kind.makefile is socket.makefile:
-        return counted(sock, exchange, HttpSocket)
-    return proxy_class(OtherSocket, kind, {}, _others)(sock, exchange)
+        found = counted(sock, exchange, HttpSocket)
+    else:
+        found = proxy_class(OtherSocket, kind, {}, _others)(sock, exchange)
+    found._self_is_tls = isinstance(sock, SSLSocket)
+    return found
 
 
 class HttpSocket(CountedSocket):
     """A socket whose account is an exchange at a time."""
 
-    #: Whether an exchange has used it.
-    _self_used = False
+    #: Whether an exchange has used it; whether it is one of TLS.
+    _self_used = _self_is_tls = False
+    _self_account: Exchange
 
     def makefile(self, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         if mode != "rb" or args or kwargs:
             return super().makefile(mode, *args, **kwargs)
-        return BufferedReader(ResponseFile(self.__wrapped__, self._self_account))
+        sock = self.__wrapped__
+        file = ResponseFile(sock, "r")
+        file._exchange = self._self_account
+        sock._io_refs += 1  # as its own does: a closed socket stays open for its files
+        return BufferedReader(file)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        exchange = self._self_account
+        raw = exchange._raw
+        size = len(data) if type(data) is bytes else SHORT_HEAD
+        if size >= SHORT_HEAD or flags or exchange._out is not None or raw is None:
+            super().sendall(data, flags)
+            return
+        # As most requests go: short, and at once. The rest of it is done as above, too.
+        begun = monotonic()
+        try:
+            count = self._self_send(data)
+        except BaseException as error:
+            self._self_failed(error)
+            raise
+        if count == size and exchange._request is None and not exchange._ended:
+            raw[9] += count
+            exchange._out = data
+            return
+        exchange.sent(count, data)
+        if count < size:
+            self._self_send_rest(data, count, flags, begun)
 
 
 class ResponseFile(SocketIO):
     """The file that a response is read from; when it is closed, the exchange is over."""
 
-    def __init__(self, sock: Any, exchange: Any) -> None:
-        super().__init__(sock, "r")
-        sock._io_refs += 1  # as `makefile` does: a closed socket stays open for its files
-        self._exchange: Exchange = exchange
+    _exchange: Exchange
 
     def readinto(self, buffer: Any) -> int | None:
         exchange = self._exchange
@@ -56,19 +86,20 @@ class ResponseFile(SocketIO):
             raise
         if count:
             # The buffer is used again, and what is read late has to be kept.
-            is_late = exchange._response is None
-            exchange.received(count, bytes(buffer[:count]) if is_late else buffer)
+            if exchange._response is None:
+                buffer = bytes(buffer[:count])
+            exchange.received(count, buffer)
         elif count == 0:
             exchange.closed_by_peer()
         return count
 
     def close(self) -> None:
-        if not self.closed:
-            exchange = self._exchange
+        exchange = self._exchange
+        if not exchange._ended and not self.closed:
             if exchange._wire is not None:
                 exchange.about_to_close(self._sock)  # type: ignore[attr-defined]  # SocketIO's own
             exchange.file_closed()
-        super().close()
+        _close(self)
 
 
 class OtherSocket(Proxy):
@@ -77,7 +108,7 @@ class OtherSocket(Proxy):
     It may have little of what sockets have, and nothing is asked of it but what it is asked for.
     """
 
-    _self_used = False
+    _self_used = _self_is_tls = False
     _self_account: Exchange
     _self_file: OtherFile | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from volnux.telemetry._raw import OpExtra
+from volnux.telemetry._render import find_later_by
 from volnux.telemetry.clients._framing import Framing
 
 TYPE_CHECKING = False
@@ -13,44 +13,62 @@ if TYPE_CHECKING:
 HEAD_END = b"\r\n\r\n"
 #: Bytes of a head that may stay until somebody looks at the record.
 SHORT_HEAD = 1 << 11
+#: Status codes from which a response is a failure of its operation, as the semantic conventions for
+#: HTTP client spans have it.
+FAILED_FROM = 400
 #: The first digit of a status code that another one follows.
 _INTERIM = ord("1")
 
 
+def short_head(piece: bytes) -> bytes:
+    """Return the head of a response that comes in one piece; nothing if it is long.
+
+    There is none, either, where the head is that of an interim response, which another one follows.
+    """
+    end = piece.find(HEAD_END, 0, SHORT_HEAD) + 4
+    return b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
+
+
 def late_facts(
-    method: str, out: bytes, sent: int, piece: bytes, told: tuple[Any, ...]
+    method: str, out: bytes, head: bytes, crossed: tuple[int, int], told: tuple[Any, ...]
 ) -> tuple[Any, ...] | None:
-    """Return what `LateExtra` makes its attributes of; None where the messages have to be read now.
+    """Return what `_found_later` is given; None where the messages have to be read now.
 
     Args:
         method: of the request.
         out: the request, or its beginning.
-        sent: bytes of all of it.
-        piece: the response.
+        head: that of the response, as `short_head` has it.
+        crossed: bytes of the request, and of the response.
         told: see `described`.
     """
-    end = piece.find(HEAD_END) + 4
-    head = piece[:end]
     bare = out.endswith(HEAD_END)
     out_end = len(out) if bare else out.find(HEAD_END) + 4
     # In one piece each, and framed by their lengths.
     if (
-        12 < end <= SHORT_HEAD
+        head
         and out_end > 3
-        and head[9] != _INTERIM
         and b"chunked" not in head.lower()
         and (bare or b"chunked" not in out.lower())
     ):
-        return method, sent - out_end, head, len(piece) - end, *told
+        return method, crossed[0] - out_end, head, crossed[1] - len(head), *told
     return None
 
 
-def where_cut(response: Framing) -> str:
-    """Return where a response has ended before its end."""
-    if not response.is_begun:
-        return "the connection ended before the response"
+def where_cut(response: Framing) -> tuple[str, str]:
+    """Return the error type and text of a response that has ended before its end."""
     text = f"the connection ended after {response.body} bytes of the body"
-    return text if response.declared is None else f"{text}, of {response.declared}"
+    if not response.is_begun:
+        text = "the connection ended before the response"
+    elif response.declared is not None:
+        text = f"{text}, of {response.declared}"
+    return "IncompleteRead", text
+
+
+def failed_by(status: int | None) -> tuple[str, str] | None:
+    """Return the error type and text of a response that says it is a failure; None of any other."""
+    return (
+        None if status is None or status < FAILED_FROM else (str(status), f"HTTP status {status}")
+    )
 
 
 def described(method: str, sent: int, response: Framing, told: tuple[Any, ...]) -> dict[str, Any]:
@@ -87,34 +105,12 @@ def described(method: str, sent: int, response: Framing, told: tuple[Any, ...]) 
     return found
 
 
-class LateExtra(OpExtra):
-    """What a finished exchange says: found out when somebody looks."""
+def _found_later(method: str, sent: int, head: bytes, behind: int, *told: Any) -> dict[str, Any]:
+    response = Framing(method, is_response=True)
+    response.feed(head, len(head))
+    if behind:
+        response.feed(b"", behind)
+    return described(method, sent, response, told)
 
-    __slots__ = ("_facts", "_found", "_own")
 
-    def __init__(self) -> None:
-        self.status = "completed"
-        self.error = self.error_type = None
-        self._facts: tuple[Any, ...] | None = None
-        self._found: dict[str, Any] | None = None
-        #: What the user has set.
-        self._own: dict[str, Any] | None = None
-
-    @property
-    def attributes(self) -> dict[str, Any] | None:
-        """What the record says besides."""
-        facts = self._facts
-        if facts is not None:  # whoever comes at the same time finds the same
-            (method, sent, head, behind), told = facts[:4], facts[4:]
-            response = Framing(method, is_response=True)
-            response.feed(head, len(head))
-            if behind:
-                response.feed(b"", behind)
-            self._found = described(method, sent, response, told)
-            self._facts = None
-        found, own = self._found, self._own
-        return found if not own else {**(found or {}), **own}
-
-    @attributes.setter
-    def attributes(self, value: dict[str, Any] | None) -> None:
-        self._facts, self._found, self._own = None, None, value
+find_later_by(_found_later)

@@ -60,8 +60,8 @@ def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
         exchange: Exchange | None = self.__dict__.get(UNDER_WAY)
         if exchange is None or exchange._ended:
             return original(self, *args, **kwargs)
-        # Asked when the body has been read, which may be before the response is there.
-        exchange.on_file_closed = _wait_for_decoding
+        # The body may be read before the response is there.
+        exchange.is_decoded_later = True
         try:
             response = original(self, *args, **kwargs)
         except BaseException as error:
@@ -78,15 +78,6 @@ def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
     return getresponse
 
 
-def _wait_for_decoding(exchange: Exchange) -> bool:
-    """Return whether a body that has been read is still to be decoded."""
-    if not exchange.may_be_encoded or exchange.response.encoding is None:
-        return False
-    response = exchange.response
-    exchange.is_read = response.is_complete and response.body > 0
-    return exchange.is_read
-
-
 def _follow(response: Any, exchange: Exchange) -> None:
     """Have an exchange end when the body of its response has been decoded."""
     if exchange.is_read:
@@ -97,7 +88,7 @@ def _follow(response: Any, exchange: Exchange) -> None:
         response.__class__ = _decoding_class(type(response))
         setattr(response, EXCHANGE, exchange)
     else:
-        exchange.on_file_closed = None
+        exchange.is_decoded_later = False
 
 
 def _decoding_class(kind: type) -> type:
@@ -131,7 +122,7 @@ class _Decoding:
 
     def _update_chunk_length(self: Any) -> Any:
         # It reads the chunks itself, and closes the file after the last has been decoded.
-        getattr(self, EXCHANGE).on_file_closed = None
+        getattr(self, EXCHANGE).is_decoded_later = False
         return self._volnux_kind._update_chunk_length(self)
 
     def close(self: Any) -> None:
