@@ -15,26 +15,6 @@ def session(**options):
     return traced_client(aiohttp.ClientSession(**options))
 
 
-def only(registry):
-    (op,) = registry.network_ops()
-    return op
-
-
-def ended(registry):
-    """The one operation there is, and nothing is under way."""
-    assert registry.health().in_flight == 0
-    return only(registry)
-
-
-def counts(ops):
-    return [(op.bytes_sent, op.bytes_received) for op in ops]
-
-
-def kernel(server, count):
-    """What the kernel counted at the other end."""
-    return [(each.wire_received, each.wire_sent) for each in server.wait_exchanges(count)]
-
-
 async def fetch(client, url, method="GET", body=None, **options):
     async with client.request(method, url, data=body, **options) as response:
         return await response.read()

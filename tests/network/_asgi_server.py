@@ -13,16 +13,14 @@ from hypercorn.config import Config
 
 from tests.network._account import PATIENCE
 from tests.network._asgi_app import HOLD, App, plan
-from tests.network._listener import tcp_socket
+from tests.network._listener import Serving, tcp_socket
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from tests.network._account import Exchange
     from tests.network._authority import Authority
 
 
-class LoopServer:
+class LoopServer(Serving):
     """Serves an `App` on 127.0.0.1 while its block lasts.
 
     Args:
@@ -43,18 +41,6 @@ class LoopServer:
         assert self._ready.wait(PATIENCE), "the server did not start"
         if self._failures:
             self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    @property
-    def ca(self) -> Authority:
-        """The authority behind the certificate: `.pem`, `.client_context()`."""
-        assert self.tls is not None, "a plain server has no certificate"
-        return self.tls
 
     @property
     def exchanges(self) -> list[Exchange]:

@@ -174,13 +174,7 @@ class Httpx(Driver):
 
     def __init__(self, ca: str | None = None, **options: object) -> None:
         super().__init__(ca, **options)
-        verify = ssl.create_default_context(cafile=ca) if ca is not None else True
-        client = httpx.Client(
-            verify=verify,
-            timeout=options.get("timeout", 10),
-            follow_redirects=True,
-            trust_env=False,
-        )
+        client = httpx.Client(**_httpx_settings(ca, options))
         self._made.callback(client.close)
         self.client = self._traced(client)
 
@@ -194,16 +188,26 @@ class Httpx(Driver):
         return response.iter_bytes(size)  # type: ignore[attr-defined, no-any-return]
 
 
-class Aiohttp(Driver):
-    """aiohttp: a session, in a loop that runs while something is asked of it."""
-
-    name = "aiohttp"
+class OnALoop(Driver):
+    """A client in an event loop that runs while something is asked of it."""
 
     def __init__(self, ca: str | None = None, **options: object) -> None:
         super().__init__(ca, **options)
         self._loop = asyncio.new_event_loop()
         self._made.callback(self._loop.close)
         self._made.callback(lambda: self._run(self._loop.shutdown_asyncgens()))
+
+    def _run(self, waiting: Awaitable[Any]) -> Any:
+        return self._loop.run_until_complete(waiting)
+
+
+class Aiohttp(OnALoop):
+    """aiohttp: a session."""
+
+    name = "aiohttp"
+
+    def __init__(self, ca: str | None = None, **options: object) -> None:
+        super().__init__(ca, **options)
         self.client = self._run(self._session(ca, options))
         self._made.callback(lambda: self._run(self._close()))
 
@@ -221,9 +225,6 @@ class Aiohttp(Driver):
         await self.client.close()
         await asyncio.sleep(0)
 
-    def _run(self, waiting: Awaitable[Any]) -> Any:
-        return self._loop.run_until_complete(waiting)
-
     def start(
         self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
     ) -> object:
@@ -237,28 +238,16 @@ class Aiohttp(Driver):
         return iter(lambda: self._run(response.content.read(size)), b"")  # type: ignore[attr-defined]
 
 
-class AsyncHttpx(Driver):
-    """httpx: an async client, in a loop that runs while something is asked of it."""
+class AsyncHttpx(OnALoop):
+    """httpx: an async client."""
 
     name = "httpx async"
 
     def __init__(self, ca: str | None = None, **options: object) -> None:
         super().__init__(ca, **options)
-        self._loop = asyncio.new_event_loop()
-        self._made.callback(self._loop.close)
-        self._made.callback(lambda: self._run(self._loop.shutdown_asyncgens()))
-        verify = ssl.create_default_context(cafile=ca) if ca is not None else True
-        client = httpx.AsyncClient(
-            verify=verify,
-            timeout=options.get("timeout", 10),
-            follow_redirects=True,
-            trust_env=False,
-        )
+        client = httpx.AsyncClient(**_httpx_settings(ca, options))
         self.client = self._traced(client)
         self._made.callback(lambda: self._run(client.aclose()))
-
-    def _run(self, waiting: Awaitable[Any]) -> Any:
-        return self._loop.run_until_complete(waiting)
 
     def fetch(
         self, url: str, method: str = "GET", body: Body = None, headers: Mapping[str, str] = NONE
@@ -290,6 +279,15 @@ class AsyncHttpx(Driver):
             return
         finally:
             self._run(pieces.aclose())
+
+
+def _httpx_settings(ca: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "verify": True if ca is None else ssl.create_default_context(cafile=ca),
+        "timeout": options.get("timeout", 10),
+        "follow_redirects": True,
+        "trust_env": False,
+    }
 
 
 async def _one_by_one(body: Iterable[bytes]) -> AsyncIterator[bytes]:

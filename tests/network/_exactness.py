@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import urllib3
 from tenacity import AsyncRetrying, Retrying, stop_after_attempt, wait_none
 
-from volnux.telemetry import capture, propagate
+from tests.network._workers import in_threads
+from volnux.telemetry import capture
 from volnux.telemetry.retries import traced_retry, traced_retrying
 
 if TYPE_CHECKING:
@@ -23,6 +24,29 @@ if TYPE_CHECKING:
 EXCHANGES = 200
 KINDS = ("bytes", "chunked", "gzip", "deflate", "br", "zstd", "gzip-chunked", "echo", "status")
 THREADS, TASKS, CALLS = 8, 50, 500
+#: Requests that are one exchange each, of every kind: target, method, body.
+PLAIN: list[tuple[str, str, bytes | None]] = [
+    ("/bytes/1000", "GET", None),
+    ("/bytes/0", "GET", None),
+    ("/bytes/1000000", "GET", None),
+    ("/bytes/1000", "HEAD", None),
+    ("/chunked/5000?chunk=700", "GET", None),
+    ("/chunked/0", "GET", None),
+    ("/chunked-trailers", "GET", None),
+    ("/gzip/5000", "GET", None),
+    ("/gzip/0", "GET", None),
+    ("/gzip-chunked/5000", "GET", None),
+    ("/deflate/5000", "GET", None),
+    ("/br/5000", "GET", None),
+    ("/zstd/5000", "GET", None),
+    ("/status/204", "GET", None),
+    ("/status/304", "GET", None),
+    ("/status/404", "GET", None),
+    ("/until-close/3000", "GET", None),
+    ("/echo", "POST", b"x" * 3000),
+    ("/echo", "PUT", b""),
+    ("/headers", "DELETE", None),
+]
 
 
 def random_exchange(
@@ -56,7 +80,7 @@ def retried_requests(server: RawServer) -> Iterator[tuple[str, str, int, int]]:
     """Yield what retried, how many calls of it, attempts recorded, and attempts that were made."""
     made = _Attempts()
     with capture(isolated=True, strict=True) as registry:
-        _in_threads(partial(_by_tenacity, made))
+        in_threads(partial(_by_tenacity, made), range(THREADS))
         found = registry.retry_stats().total_retries
     yield "tenacity: retries", f"{THREADS} threads x {CALLS} calls", found, made.again
     made = _Attempts()
@@ -65,7 +89,7 @@ def retried_requests(server: RawServer) -> Iterator[tuple[str, str, int, int]]:
         found = registry.retry_stats().total_retries
     yield "tenacity: retries", f"{TASKS} tasks x {CALLS} calls", found, made.again
     with capture(isolated=True, strict=True) as registry:
-        _in_threads(partial(_by_urllib3, server))
+        in_threads(partial(_by_urllib3, server), range(THREADS))
         found = registry.retry_stats().total_retries
     asked = len(server.wait_exchanges(THREADS * CALLS)) - THREADS * CALLS
     yield "urllib3: retries", f"{THREADS} threads x {CALLS} requests", found, asked
@@ -86,17 +110,6 @@ class _Attempts:
             if left > 0:
                 self.again += 1
                 raise OSError("busy")
-
-
-def _in_threads(work: object) -> None:
-    threads = [
-        threading.Thread(target=propagate(partial(work, number)))  # type: ignore[call-overload]
-        for number in range(THREADS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def _by_tenacity(made: _Attempts, thread: int) -> None:

@@ -16,11 +16,16 @@ def _declare(turn: Turn, size: int) -> None:
     turn.head(200, ("Content-Length", str(size)), BINARY)
 
 
-@route("reset-mid-body")
-def _reset_mid_body(turn: Turn) -> None:
+def _send_half(turn: Turn) -> int:
     size = turn.number()
     _declare(turn, size)
     turn.body(content(size)[: size // 2])
+    return size
+
+
+@route("reset-mid-body")
+def _reset_mid_body(turn: Turn) -> None:
+    _send_half(turn)
     turn.ending = "reset"
 
 
@@ -48,9 +53,7 @@ def _bad_chunk_size(turn: Turn) -> None:
 
 @route("short")
 def _short(turn: Turn) -> None:
-    size = turn.number()
-    _declare(turn, size)
-    turn.body(content(size)[: size // 2])
+    _send_half(turn)
     turn.ending = "close"
 
 
@@ -101,9 +104,7 @@ def _hang_mid_headers(turn: Turn) -> None:
 
 @route("hang-mid-body")
 def _hang_mid_body(turn: Turn) -> None:
-    size = turn.number()
-    _declare(turn, size)
-    turn.body(content(size)[: size // 2])
+    size = _send_half(turn)
     turn.wire.wait(turn.server.released)
     turn.body(content(size)[size // 2 :])
 

@@ -22,7 +22,29 @@ def tcp_socket() -> socket.SocketType:
     return bound
 
 
-class Listener(Account):
+class Serving:
+    """What every server here is: it serves while its block lasts, over TLS if it has an authority."""
+
+    tls: Authority | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def ca(self) -> Authority:
+        """The authority behind the certificate: `.pem`, `.client_context()`."""
+        assert self.tls is not None, "a plain server has no certificate"
+        return self.tls
+
+    def close(self) -> None:
+        """End the service."""
+        raise NotImplementedError
+
+
+class Listener(Serving, Account):
     """Serves each connection in a thread of its own, while its block lasts.
 
     Args:
@@ -48,18 +70,6 @@ class Listener(Account):
         self._listening.setblocking(False)
         self._accepting = threading.Thread(target=self._accept, name="test-server")
         self._accepting.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    @property
-    def ca(self) -> Authority:
-        """The authority behind the certificate: `.pem`, `.client_context()`."""
-        assert self.tls is not None, "a plain server has no certificate"
-        return self.tls
 
     def close(self) -> None:
         """End every connection and thread.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-HUNDRED = bytes(range(100))
-BIG = 20_000_000
+from tests.network._sockets import HUNDRED
 
 
 class Asking(asyncio.Protocol):

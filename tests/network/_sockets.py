@@ -8,6 +8,9 @@ import socket
 import struct
 
 SECONDS = 10
+HUNDRED = bytes(range(100))
+#: More than fits into the buffers on the way.
+BIG = 20_000_000
 
 
 @contextlib.contextmanager
@@ -19,24 +22,6 @@ def tcp_pair():
     with near, far:
         far.settimeout(SECONDS)
         yield near, far
-
-
-def only(registry):
-    """The one operation that there is."""
-    [op] = registry.network_ops()
-    return op
-
-
-def crossed(registry):
-    """The bytes of the one operation that there is."""
-    op = only(registry)
-    return op.bytes_sent, op.bytes_received
-
-
-def outcome(registry):
-    """How the one operation that there is ended."""
-    op = only(registry)
-    return op.status, op.error_type
 
 
 def reset(sock):

@@ -17,7 +17,10 @@ import struct
 import sys
 from typing import Any, NamedTuple
 
+import pytest
+
 LINUX = sys.platform == "linux"
+needs_tcp_info = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
 #: The state of a socket that is closed in both directions, or was reset.
 CLOSED = 7
 

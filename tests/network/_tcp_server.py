@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from tests.network._account import PATIENCE
-from tests.network._listener import Listener, tcp_socket
+from tests.network._listener import Listener, Serving, tcp_socket
 from tests.network._routes import content
 from tests.network._tcp_info import TcpInfo, tcp_info
 from tests.network._wire import Gate, readable
@@ -82,7 +82,7 @@ class UnixEchoServer(Listener):
         _echo(wire)
 
 
-class UdpEchoServer:
+class UdpEchoServer(Serving):
     """Sends every datagram back to where it comes from, and counts."""
 
     def __init__(self) -> None:
@@ -96,12 +96,6 @@ class UdpEchoServer:
         self._sizes: list[int] = []
         self._thread = threading.Thread(target=self._serve, name="test-server-udp")
         self._thread.start()
-
-    def __enter__(self) -> UdpEchoServer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def wait_datagrams(self, count: int, timeout: float = PATIENCE) -> list[int]:
         """Wait until so many datagrams have been echoed; return their sizes."""

@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import hypercorn.asyncio
 from hypercorn.config import Config
 
-from volnux.telemetry import current_event, inject, propagate
+from volnux.telemetry import current_event, inject, propagate, traced_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
-HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+HEADER = f"00-{TRACE}-{PARENT}-01"
+HEADERS = {"traceparent": HEADER}
 
 
 def name_here() -> str | None:
@@ -36,6 +37,12 @@ def injected(operation: NetworkOp | None = None) -> dict[str, str]:
     headers: dict[str, str] = {}
     inject(headers, operation)
     return headers
+
+
+@traced_event("step")
+def step() -> dict[str, str]:
+    """What is sent on from an event of that name."""
+    return injected()
 
 
 def trace_in(headers: dict[str, str]) -> str:

@@ -1,16 +1,22 @@
-"""Loopback servers, and who vouches for them.
+"""Loopback servers and who vouches for them, what is recorded, and the ways to run a test.
 
 Hypercorn and aiohttp are imported late: they are dear, and most tests here need neither.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import socket
+from functools import partial
 
 import pytest
 
 from tests.network._authority import Authority
+from tests.network._httpx_runs import RUNS
+from tests.network._loops import LOOPS, run_on
 from tests.network._raw_server import RawServer
+from tests.network._sockets import tcp_pair
 from tests.network._tcp_server import (
     EchoServer,
     SinkServer,
@@ -18,6 +24,64 @@ from tests.network._tcp_server import (
     UdpEchoServer,
     UnixEchoServer,
 )
+from volnux.telemetry import capture, instrument, uninstrument
+
+
+@pytest.fixture
+def registry():
+    """What the test records, in real time; an error inside volnux fails the test."""
+    with capture(strict=True) as registry:
+        yield registry
+
+
+@pytest.fixture
+def clocked_registry(clock):
+    """The same on the test's clock."""
+    with capture(isolated=True, clock=clock, strict=True) as registry:
+        yield registry
+
+
+@pytest.fixture
+def nothing_left():
+    """Whatever a test instruments is taken back, and what others have traced is gone."""
+    gc.collect()
+    yield
+    uninstrument()
+
+
+@pytest.fixture
+def instrumented_httpx():
+    """All clients of the process, for as long as a test takes."""
+    instrument("httpx")
+    yield
+    uninstrument("httpx")
+
+
+@pytest.fixture(params=RUNS)
+def httpx_run(request):
+    """Each way to run httpx."""
+    return request.param
+
+
+@pytest.fixture(params=LOOPS)
+def run(request):
+    """Runs a coroutine, on each kind of event loop."""
+    return partial(run_on, request.param)
+
+
+@pytest.fixture
+def pair():
+    """Both ends of a TCP connection."""
+    with tcp_pair() as ends:
+        yield ends
+
+
+@pytest.fixture
+def nobody():
+    """An address where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()
 
 
 @pytest.fixture(scope="session")

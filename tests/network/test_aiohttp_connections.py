@@ -9,16 +9,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.network._aiohttp_client import counts, fetch, fetch_all, kernel, only, session
+from tests.network._aiohttp_client import fetch, fetch_all, session
 from tests.network._raw_server import RawServer
-from volnux.telemetry import capture, traced_client, traced_event
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
+from tests.network._records import counts, kernel, only
+from volnux.telemetry import traced_client, traced_event
 
 
 def test_a_connection_that_is_kept_is_seen_to_be_reused(registry, raw_server):

@@ -8,17 +8,9 @@ import weakref
 
 import pytest
 
-from tests.network._aiohttp_client import counts, fetch, kernel, only, session
+from tests.network._aiohttp_client import fetch, session
+from tests.network._records import counts, kernel, only
 from tests.network._routes import content
-from volnux.telemetry import capture
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
 
 WAYS = {
     "read": lambda stream: stream.read(),

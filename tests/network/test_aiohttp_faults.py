@@ -8,23 +8,17 @@ import gc
 import io
 import socket
 import ssl
-import struct
 import traceback
 
 import aiohttp
 import pytest
 
-from tests.network._aiohttp_client import ended, failing
+from tests.network._aiohttp_client import failing
 from tests.network._raw_server import RawServer
-from tests.network._tcp_info import LINUX, tcp_info
+from tests.network._records import ended
+from tests.network._sockets import reset
+from tests.network._tcp_info import needs_tcp_info, tcp_info
 from volnux.telemetry import capture, traced_client
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
 
 
 def same(client):
@@ -120,15 +114,13 @@ def test_each_of_aiohttps_own_tries_is_an_operation(registry, raw_server):
     assert raw_server.total_attempts("/close-before-response") == 2
 
 
-def test_a_refused_connection_fails_the_operation(registry):
+def test_a_refused_connection_fails_the_operation(registry, nobody):
     """It has its host and port, and no bytes."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        error = failing(f"http://127.0.0.1:{port}/")
+    host, port = nobody
+    error = failing(f"http://{host}:{port}/")
     assert type(error) is aiohttp.ClientConnectorError
     op = ended(registry)
-    assert (op.host, op.port) == ("127.0.0.1", port)
+    assert (op.host, op.port) == nobody
     assert (op.status, op.error_type) == ("failed", "ConnectionRefusedError")
     assert (op.bytes_sent, op.bytes_received) == (0, 0)
 
@@ -213,7 +205,7 @@ def watched(sockets):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
+@needs_tcp_info
 @pytest.mark.parametrize("way", ["reset", "timeout"])
 def test_an_upload_that_is_cut_off_counts_what_the_kernel_took(registry, raw_server, way):
     """Not what waited in memory to be sent."""
@@ -244,7 +236,7 @@ def is_waiting(connector):
     return any(each.transport and each.writing_paused for each in connector._acquired)
 
 
-@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
+@needs_tcp_info
 def test_an_upload_that_is_reset_while_it_waits_counts_what_the_kernel_took(registry):
     """The transport forgets what it could not send; the kernel knows what it was given."""
     sockets = []
@@ -308,8 +300,7 @@ def test_a_request_that_meets_a_dead_connection_has_sent_nothing(registry, data)
             peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
             await first
             # Before aiohttp can notice it: the loop is not asked in between.
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            peer.close()
+            reset(peer)
             with pytest.raises(aiohttp.ClientOSError):
                 await client.post(url, data=data)
 

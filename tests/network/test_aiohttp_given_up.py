@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
 
-from tests.network._aiohttp_client import ended, failing
+from tests.network._aiohttp_client import failing
+from tests.network._records import ended
+from tests.network._workers import cancel, in_a_fork
 from volnux.telemetry import capture, traced_client
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-def same(client):
-    return client
 
 
 class Slow(AbstractResolver):
@@ -102,9 +92,7 @@ def test_a_read_that_was_given_up_may_be_tried_again(registry, raw_server):
 async def cancelled(coroutine, wait):
     task = asyncio.ensure_future(coroutine)
     await wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancel(task)
 
 
 def test_a_task_that_is_cancelled_before_the_headers_cancels_its_operation(registry, raw_server):
@@ -224,15 +212,7 @@ def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
         async with traced_client(aiohttp.ClientSession()) as client:
             response = await client.get(raw_server.url("/bytes/100"))
             await response.content.wait_eof()
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    response.release()
-                    code = 0
-                finally:
-                    os._exit(code)
-            assert os.waitpid(child, 0)[1] == 0  # noqa: ASYNC222  # nothing else is to be done
+            in_a_fork(response.release)
             await response.read()
 
     asyncio.run(main())

@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
 
+from tests.network._aiohttp_client import fetch
+from tests.network._records import counts, kernel
 from volnux.telemetry import (
     capture,
     instrument,
@@ -24,22 +26,8 @@ from volnux.telemetry import (
     untrace,
 )
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
 ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """Whatever a test instruments is taken back, and what others have traced is gone."""
-    gc.collect()
-    yield
-    uninstrument()
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
 
 
 def attributes():
@@ -47,11 +35,6 @@ def attributes():
     modules = [module for name, module in sys.modules.items() if name.startswith("aiohttp")]
     kinds = {kind for module in modules for kind in vars(module).values() if inspect.isclass(kind)}
     return {each: dict(vars(each)) for each in (*modules, *kinds)}
-
-
-async def fetch(client, url):
-    async with client.get(url) as response:
-        return await response.read()
 
 
 def kept(client):
@@ -88,10 +71,7 @@ def test_sessions_of_before_and_after_count(registry, raw_server):
     asyncio.run(main())
     ops = registry.network_ops()
     assert [op.attributes["connection_reused"] for op in ops] == [True, False]
-    seen = raw_server.wait_exchanges(4)[1:3]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == [
-        (each.wire_received, each.wire_sent) for each in seen
-    ]
+    assert counts(ops) == kernel(raw_server, 4)[1:3]
 
 
 def test_a_traced_session_is_the_same_object(registry, raw_server):

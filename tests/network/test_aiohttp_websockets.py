@@ -9,15 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.network._tcp_info import LINUX, tcp_info
-from volnux.telemetry import capture, traced_client
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
+from tests.network._tcp_info import needs_tcp_info, tcp_info
+from volnux.telemetry import traced_client
 
 
 async def talk(size, **options):
@@ -49,7 +42,7 @@ async def talk(size, **options):
     return info
 
 
-@pytest.mark.skipif(not LINUX, reason="the kernel is asked")
+@needs_tcp_info
 @pytest.mark.parametrize("size", [10, 100_000])
 @pytest.mark.parametrize("compress", [0, 15])
 def test_a_websocket_counts_until_it_is_closed(registry, size, compress):

@@ -52,13 +52,6 @@ class Request:
     url = "http://files.example.org/a"
 
 
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
 def test_a_call_is_an_operation(registry):
     """With the host and port that the client goes to, and what the response declares."""
     traced_client(Client()).request("GET", "/users")

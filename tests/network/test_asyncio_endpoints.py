@@ -7,26 +7,12 @@ import socket
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on, uvloop
-from tests.network._protocols import (
-    BIG,
-    HUNDRED,
-    Asking,
-    Datagrams,
-    Making,
-    closed,
-    connect,
-    listening,
-    turns,
-)
-from tests.network._sockets import crossed, only, outcome
-from tests.network._tcp_info import LINUX, tcp_info
+from tests.network._loops import run_on, uvloop
+from tests.network._protocols import Asking, Datagrams, Making, closed, connect, listening, turns
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import BIG, HUNDRED
+from tests.network._tcp_info import LINUX, needs_tcp_info, tcp_info
 from volnux.telemetry import traced_protocol
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main: run_on(request.param, main)
 
 
 class TestServers:
@@ -231,7 +217,7 @@ class TestFiles:
 
         assert crossed(registry) == (500_000, 0)
 
-    @pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
+    @needs_tcp_info
     def test_cut_short(self, run, file, registry):
         """What had gone counts when it is cancelled, as the kernel says."""
 

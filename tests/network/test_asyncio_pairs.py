@@ -8,16 +8,10 @@ import warnings
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on
 from tests.network._protocols import ask, closed
-from tests.network._sockets import crossed, only
+from tests.network._records import crossed, only
 from tests.network._tcp_info import LINUX
 from volnux.telemetry import capture, traced_open_connection, traced_socket, traced_streams
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main: run_on(request.param, main)
 
 
 def test_counts_from_here_on(run, echo_server, registry):

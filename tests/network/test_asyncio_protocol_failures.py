@@ -10,34 +10,25 @@ import warnings
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on
-from tests.network._protocols import HUNDRED, Asking, Making, connect
-from tests.network._sockets import crossed, only, outcome, reset
+from tests.network._protocols import Asking, Making, connect
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import HUNDRED, reset
 from tests.network._tcp_server import EchoServer
 from volnux.telemetry import traced_protocol
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main: run_on(request.param, main)
 
 
 class TestBadDays:
     """What fails."""
 
-    def test_connection_refused(self, run, registry):
+    def test_connection_refused(self, run, nobody, registry):
         """The protocol never hears of it; the operation does."""
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", 0))
-            nobody = bound.getsockname()
 
-            async def main():
-                with pytest.raises(ConnectionRefusedError):
-                    await asyncio.get_running_loop().create_connection(
-                        traced_protocol(Asking), *nobody
-                    )
+        async def main():
+            loop = asyncio.get_running_loop()
+            with pytest.raises(ConnectionRefusedError):
+                await loop.create_connection(traced_protocol(Asking), *nobody)
 
-            run(main())
+        run(main())
         op = only(registry)
 
         assert ((op.host, op.port), outcome(registry)) == (

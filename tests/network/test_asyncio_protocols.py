@@ -9,15 +9,11 @@ import sys
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on, uvloop
-from tests.network._protocols import HUNDRED, Asking, Filling, connect
-from tests.network._sockets import crossed, only, outcome
+from tests.network._loops import uvloop
+from tests.network._protocols import Asking, Filling, connect
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import HUNDRED
 from volnux.telemetry import traced_event, traced_protocol
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main: run_on(request.param, main)
 
 
 class TestConnections:
@@ -39,7 +35,7 @@ class TestConnections:
 
         assert crossed(registry) == (seen.received, seen.sent) == (100, 100)
 
-    def test_is_an_operation(self, run, echo_server, registry, clock):
+    def test_is_an_operation(self, run, echo_server, clocked_registry, clock):
         """To the host and port, under the current event, until it is lost."""
 
         async def main():
@@ -51,7 +47,7 @@ class TestConnections:
             return event.task_id
 
         parent = run(main())
-        op = only(registry)
+        op = only(clocked_registry)
 
         assert (op.host, op.port, op.operation) == (*echo_server.address, "ask")
         assert (op.parent_id, op.latency, op.status) == (parent, 2, "completed")

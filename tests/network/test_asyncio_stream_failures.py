@@ -9,32 +9,25 @@ import socket
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on
-from tests.network._protocols import BIG, HUNDRED, ask, closed, listening, turns
-from tests.network._sockets import crossed, only, outcome, reset
-from tests.network._tcp_info import LINUX, tcp_info
+from tests.network._protocols import ask, closed, listening, turns
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import BIG, HUNDRED, reset
+from tests.network._tcp_info import needs_tcp_info, tcp_info
+from tests.network._workers import cancel
 from volnux.telemetry import traced_open_connection, traced_open_unix_connection
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main, **options: run_on(request.param, main, **options)
 
 
 class TestBadDays:
     """What fails."""
 
-    def test_connection_refused(self, run, registry):
+    def test_connection_refused(self, run, nobody, registry):
         """The operation has the host and port as given, and the error as raised."""
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", 0))
-            nobody = bound.getsockname()
 
-            async def main():
-                with pytest.raises(ConnectionRefusedError):
-                    await traced_open_connection(*nobody)
+        async def main():
+            with pytest.raises(ConnectionRefusedError):
+                await traced_open_connection(*nobody)
 
-            run(main())
+        run(main())
         op = only(registry)
 
         assert (op.host, op.port) == nobody
@@ -63,9 +56,7 @@ class TestBadDays:
                 )
             )
             far, _ = await accepting
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
             far.close()
             sock.close()
             await turns()
@@ -122,9 +113,7 @@ class TestBadDays:
             writer.write(b"5\n")
             task = asyncio.ensure_future(lines(reader, writer))
             await turns()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
             await writer.wait_closed()
 
         run(main())
@@ -158,9 +147,7 @@ class TestBadDays:
             writer.write(HUNDRED)
             task = asyncio.ensure_future(read(reader, writer))
             await turns()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
             await writer.wait_closed()
 
         run(main())
@@ -197,7 +184,7 @@ class TestBadDays:
 
         assert outcome(registry) == ("completed", None)
 
-    @pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
+    @needs_tcp_info
     def test_what_never_left_does_not_count(self, run, registry):
         """After a reset, the bytes are those that the system had taken, though more was written."""
 

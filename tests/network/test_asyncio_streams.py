@@ -8,15 +8,10 @@ import socket
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on
-from tests.network._protocols import BIG, ask, closed
-from tests.network._sockets import crossed, only
+from tests.network._protocols import ask, closed
+from tests.network._records import crossed, only
+from tests.network._sockets import BIG
 from volnux.telemetry import traced_event, traced_open_connection, traced_open_unix_connection
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main: run_on(request.param, main)
 
 
 class TestOpenConnection:
@@ -35,7 +30,7 @@ class TestOpenConnection:
 
         assert crossed(registry) == (seen.received, seen.sent) == (100, 100)
 
-    def test_is_an_operation(self, run, echo_server, registry, clock):
+    def test_is_an_operation(self, run, echo_server, clocked_registry, clock):
         """To the host and port, under the event that was current, until the connection is lost."""
 
         async def main():
@@ -46,7 +41,7 @@ class TestOpenConnection:
             return event.task_id
 
         parent = run(main())
-        op = only(registry)
+        op = only(clocked_registry)
 
         assert (op.host, op.port, op.operation) == (*echo_server.address, "ask")
         assert (op.parent_id, op.latency, op.status) == (parent, 2, "completed")

@@ -8,26 +8,12 @@ import sys
 
 import pytest
 
-from tests.network._loops import LOOPS, run_on
-from tests.network._protocols import (
-    HUNDRED,
-    Asking,
-    Filling,
-    Making,
-    ask,
-    closed,
-    connect,
-    listening,
-)
-from tests.network._sockets import crossed, only, outcome
+from tests.network._protocols import Asking, Filling, Making, ask, closed, connect, listening
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import HUNDRED
 from tests.network._tcp_info import LINUX
 from tests.network._tcp_server import EchoServer
 from volnux.telemetry import traced_open_connection, traced_protocol
-
-
-@pytest.fixture(name="run", params=LOOPS)
-def _run(request):
-    return lambda main: run_on(request.param, main)
 
 
 class TestStreams:

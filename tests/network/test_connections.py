@@ -14,14 +14,7 @@ import urllib3
 from urllib3.util.ssltransport import SSLTransport
 
 from tests.network._httpx_proxies import serving, tunnel
-from volnux.telemetry import capture, traced_client
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
+from volnux.telemetry import traced_client
 
 
 @contextlib.contextmanager

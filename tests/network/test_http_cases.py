@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import threading
 
 import pytest
 
 from tests.network._drivers import DRIVERS
-from volnux.telemetry import capture, traced_event
-
-LAST = {"Connection": "close"}
+from tests.network._exactness import PLAIN
+from tests.network._records import counts, equal_to_the_kernel, kernel, only
+from tests.network._workers import in_threads
+from volnux.telemetry import traced_event
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
@@ -20,57 +20,17 @@ def driver(request):
         yield driver
 
 
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
+CASES = [*PLAIN, ("/echo", "POST", b"y" * 300_000)]
 
 
-def only(registry):
-    (op,) = registry.network_ops()
-    return op
-
-
-def equal_to_the_kernel(ops, server):
-    """Compare what was recorded with what the kernel counted at the other end."""
-    counted = [(each.wire_received, each.wire_sent) for each in server.wait_exchanges(len(ops))]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == counted
-
-
-PLAIN = [
-    ("/bytes/1000", "GET", None),
-    ("/bytes/0", "GET", None),
-    ("/bytes/1000000", "GET", None),
-    ("/bytes/1000", "HEAD", None),
-    ("/chunked/5000?chunk=700", "GET", None),
-    ("/chunked/0", "GET", None),
-    ("/chunked-trailers", "GET", None),
-    ("/gzip/5000", "GET", None),
-    ("/gzip/0", "GET", None),
-    ("/gzip-chunked/5000", "GET", None),
-    ("/deflate/5000", "GET", None),
-    ("/br/5000", "GET", None),
-    ("/zstd/5000", "GET", None),
-    ("/status/204", "GET", None),
-    ("/status/304", "GET", None),
-    ("/status/404", "GET", None),
-    ("/until-close/3000", "GET", None),
-    ("/echo", "POST", b"x" * 3000),
-    ("/echo", "PUT", b""),
-    ("/echo", "POST", b"y" * 300_000),
-    ("/headers", "DELETE", None),
-]
-
-
-@pytest.mark.parametrize(("target", "method", "body"), PLAIN)
+@pytest.mark.parametrize(("target", "method", "body"), CASES)
 def test_bytes_are_those_of_the_kernel(driver, registry, raw_server, target, method, body):
     """What an exchange has sent and received is what crossed the socket, to the byte."""
     driver.fetch(raw_server.url(target), method, body)
     equal_to_the_kernel([only(registry)], raw_server)
 
 
-@pytest.mark.parametrize(("target", "method", "body"), PLAIN)
+@pytest.mark.parametrize(("target", "method", "body"), CASES)
 def test_body_sizes_are_those_of_the_server(driver, registry, raw_server, target, method, body):
     """Bodies are counted apart from heads and from the framing of chunks."""
     driver.fetch(raw_server.url(target), method, body)
@@ -230,20 +190,11 @@ def test_tls_tells_plain_bytes_from_the_wire(kind, registry, tls_server, ca_pem)
 
 def test_many_threads_have_their_own_exchanges(driver, registry, raw_server):
     """Eight threads with a client each: every byte is in one operation."""
-    from volnux.telemetry import propagate
 
-    def work():
+    def work(thread):
         with type(driver)() as own:
             for number in range(20):
                 own.fetch(raw_server.url(f"/gzip/{number * 50}"))
 
-    threads = [threading.Thread(target=propagate(work)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    ops = registry.network_ops()
-    seen = raw_server.wait_exchanges(160)
-    assert sorted((op.bytes_sent, op.bytes_received) for op in ops) == sorted(
-        (each.wire_received, each.wire_sent) for each in seen
-    )
+    in_threads(work, range(8))
+    assert sorted(counts(registry.network_ops())) == sorted(kernel(raw_server, 160))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.network._drivers import DRIVERS
 from tests.network._exactness import EXCHANGES, random_exchange
+from tests.network._records import counts, kernel
 from volnux.telemetry import capture
 
 
@@ -18,8 +19,7 @@ def test_every_count_is_the_kernels(kind, raw_server):
     with capture(strict=True) as registry, kind() as driver:
         for _ in range(EXCHANGES):
             driver.fetch(*random_exchange(raw_server, chance))
-    counted = [(it.wire_received, it.wire_sent) for it in raw_server.wait_exchanges(EXCHANGES)]
-    assert [(op.bytes_sent, op.bytes_received) for op in registry.network_ops()] == counted
+    assert counts(registry.network_ops()) == kernel(raw_server, EXCHANGES)
 
 
 @pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
@@ -37,7 +37,7 @@ def test_over_tls_both_counts_are_true(kind, tls_server, ca_pem):
         )
         for it in seen
     ]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == plain
+    assert counts(ops) == plain
     for op, it in zip(ops, seen, strict=True):
         # A server that closes says so over TLS, which may come after its account of the exchange.
         if op.attributes["connection_reused"] and it.header("Connection") != "close":

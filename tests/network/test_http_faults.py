@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import socket
 import ssl
 import traceback
 
@@ -15,20 +13,9 @@ import urllib3
 from tests.network._drivers import ON_HTTP_CLIENT as DRIVERS
 from tests.network._drivers import HttpClient, Requests, Urllib3
 from tests.network._raw_server import RawServer
+from tests.network._records import ended
+from tests.network._workers import in_a_fork
 from volnux.telemetry import capture, traced_client
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
 
 
 def failing(kind, url, *, ca=None, timeout=5.0):
@@ -61,7 +48,7 @@ FAULTS = {
 def test_a_fault_of_the_server_is_the_operations(kind, registry, raw_server, target):
     """It fails with what lies at the root, the same for every client."""
     failing(kind, raw_server.url(target))
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", FAULTS[target])
 
 
@@ -84,7 +71,7 @@ def test_the_exception_is_the_librarys_own(kind, raw_server, target):
 def test_half_a_body_counts_as_far_as_it_came(kind, registry, raw_server):
     """The bytes up to the end of the connection are kept, and that some are missing is said."""
     failing(kind, raw_server.url("/short/1000"))
-    op = only(registry)
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert (op.bytes_sent, op.bytes_received) == (seen.wire_received, seen.wire_sent)
     assert op.attributes["http.response.body.size"] == 500
@@ -97,7 +84,7 @@ def test_half_a_body_counts_as_far_as_it_came(kind, registry, raw_server):
 def test_a_body_in_broken_chunks_is_not_complete(kind, registry, raw_server):
     """What follows a size that is none belongs to nothing."""
     failing(kind, raw_server.url("/bad-chunk-size"))
-    assert only(registry).attributes["complete"] is False
+    assert ended(registry).attributes["complete"] is False
 
 
 @pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
@@ -105,7 +92,7 @@ def test_what_comes_behind_the_end_is_a_finding(kind, registry, raw_server):
     """A body longer than declared is complete; the rest is counted apart."""
     with kind() as driver:
         driver.fetch(raw_server.url("/long/1000"))
-    op = only(registry)
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 1000
     assert op.attributes["complete"] is True
     assert op.attributes["excess"] == 10
@@ -115,7 +102,7 @@ def test_what_comes_behind_the_end_is_a_finding(kind, registry, raw_server):
 def test_a_body_that_cannot_be_decoded_fails(kind, registry, raw_server):
     """With the error of decoding, and all of the bytes."""
     failing(kind, raw_server.url("/bad-gzip"))
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "DecodeError")
     assert op.attributes["complete"] is True
 
@@ -124,7 +111,7 @@ def test_a_body_that_cannot_be_decoded_fails(kind, registry, raw_server):
 def test_garbage_in_place_of_a_response_fails(kind, registry, raw_server):
     """What is no HTTP is said to be so."""
     failing(kind, raw_server.url("/garbage"))
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "BadStatusLine")
 
 
@@ -133,20 +120,18 @@ def test_garbage_in_place_of_a_response_fails(kind, registry, raw_server):
 def test_a_timeout_fails_the_operation(kind, registry, raw_server, target):
     """In every phase, under the system's name for it."""
     failing(kind, raw_server.url(target), timeout=0.05)
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "TimeoutError")
     raw_server.release()
 
 
 @pytest.mark.parametrize("kind", DRIVERS, ids=lambda kind: kind.name)
-def test_a_refused_connection_fails_the_operation(kind, registry):
+def test_a_refused_connection_fails_the_operation(kind, registry, nobody):
     """It has its host and port, and no bytes."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        failing(kind, f"http://127.0.0.1:{port}/")
-    op = only(registry)
-    assert (op.host, op.port) == ("127.0.0.1", port)
+    host, port = nobody
+    failing(kind, f"http://{host}:{port}/")
+    op = ended(registry)
+    assert (op.host, op.port) == nobody
     assert (op.status, op.error_type) == ("failed", "ConnectionRefusedError")
     assert (op.bytes_sent, op.bytes_received) == (0, 0)
 
@@ -155,7 +140,7 @@ def test_a_refused_connection_fails_the_operation(kind, registry):
 def test_a_name_that_is_none_fails_the_operation(kind, registry):
     """DNS failures have the name that was looked for."""
     failing(kind, "http://nowhere.invalid/")
-    op = only(registry)
+    op = ended(registry)
     assert (op.host, op.status, op.error_type) == ("nowhere.invalid", "failed", "gaierror")
 
 
@@ -167,7 +152,7 @@ def test_a_certificate_that_does_not_hold_fails_the_operation(
     """Before any byte of the request has gone."""
     with RawServer(tls=authority, certificate=certificate) as server:
         failing(kind, server.url("/bytes/1"), ca=str(authority.pem))
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "SSLCertVerificationError")
     assert op.bytes_sent == 0
 
@@ -177,7 +162,7 @@ def test_something_else_where_tls_was_meant_fails(kind, registry, echo_server, c
     """A handshake with what speaks no TLS is an error of TLS."""
     host, port = echo_server.address
     failing(kind, f"https://{host}:{port}/", ca=str(ca_pem))
-    op = only(registry)
+    op = ended(registry)
     assert op.status == "failed"
     assert issubclass(getattr(ssl, op.error_type), ssl.SSLError)
 
@@ -189,7 +174,7 @@ def test_a_connection_closed_mid_stream_ends_its_operation(registry, raw_server)
         next(response.iter_content(10))
         response.close()
         driver.client.close()
-        assert only(registry).attributes["complete"] is False
+        assert ended(registry).attributes["complete"] is False
 
 
 def test_a_body_that_raises_fails_its_operation(registry, raw_server):
@@ -201,7 +186,7 @@ def test_a_body_that_raises_fails_its_operation(registry, raw_server):
 
     with Urllib3() as driver, pytest.raises(ZeroDivisionError):
         driver.start(raw_server.url("/echo"), "POST", body())
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "ZeroDivisionError")
     assert op.bytes_sent > 0
 
@@ -220,17 +205,9 @@ def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
     """The child goes on with its own records; the parent's operation ends once."""
     with Requests() as driver:
         response = driver.start(raw_server.url("/bytes/100"))
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                response.close()
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
+        in_a_fork(response.close)
         driver.read(response)
-        op = only(registry)
+        op = ended(registry)
         assert op.status == "completed"
         assert op.attributes["http.response.body.size"] == 100
 
@@ -246,7 +223,7 @@ def test_http_client_reads_what_upgraded_connections_say(registry, raw_server):
         assert connection.sock.recv(5) == b"hello"
         response.close()
         connection.close()
-    op = only(registry)
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert (op.bytes_sent, op.bytes_received) == (seen.wire_received, seen.wire_sent)
 
@@ -255,7 +232,7 @@ def test_an_expected_continue_is_part_of_the_exchange(registry, raw_server):
     """The interim response counts, and is not taken for the response."""
     with HttpClient() as driver:
         driver.fetch(raw_server.url("/continue"), "POST", b"abc", {"Expect": "100-continue"})
-    op = only(registry)
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert op.attributes["http.response.status_code"] == seen.status
     assert (op.bytes_sent, op.bytes_received) == (seen.wire_received, seen.wire_sent)

@@ -10,43 +10,10 @@ import httpcore
 import httpx
 import pytest
 
-from tests.network._httpx_runs import RUNS, Asyncio, Run
-from volnux.telemetry import capture, instrument, traced_client, uninstrument, untrace
+from tests.network._httpx_runs import Asyncio, Run
+from tests.network._records import ended, equal_to_the_kernel
+from volnux.telemetry import instrument, traced_client, uninstrument, untrace
 from volnux.telemetry.clients._httpcore_streams import ORIGINAL
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-@pytest.fixture
-def everywhere():
-    """All clients of the process, for as long as a test takes."""
-    instrument("httpx")
-    yield
-    uninstrument("httpx")
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
-def equal_to_the_kernel(ops, server):
-    counted = [(each.wire_received, each.wire_sent) for each in server.wait_exchanges(len(ops))]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == counted
 
 
 class TestClients:
@@ -71,9 +38,9 @@ class TestClients:
         assert vars(client) == before
         assert everything() == taps
 
-    def test_an_untraced_client_records_nothing(self, run, registry, raw_server):
+    def test_an_untraced_client_records_nothing(self, httpx_run, registry, raw_server):
         """From then on."""
-        run.steps(lambda client: untrace(client).get(raw_server.url("/bytes/1")))
+        httpx_run.steps(lambda client: untrace(client).get(raw_server.url("/bytes/1")))
         raw_server.wait_exchanges(1)
         assert registry.network_ops() == []
 
@@ -95,7 +62,7 @@ class TestClients:
         """The last settings count."""
         with traced_client(traced_client(httpx.Client()), route=lambda path: "/{n}") as client:
             client.get(raw_server.url("/bytes/1"))
-            assert only(registry).operation == "GET /{n}"
+            assert ended(registry).operation == "GET /{n}"
             before = registry.network_ops()
             untrace(client)
             client.get(raw_server.url("/bytes/1"))
@@ -121,7 +88,7 @@ class TestClients:
             client.get(raw_server.url("/bytes/1"))
         untrace(client)
         assert asked == ["/bytes/1"]
-        assert only(registry).status == "completed"
+        assert ended(registry).status == "completed"
         assert vars(client)["_send_single_request"] is mine
 
     def test_what_is_put_over_it_afterwards_stays(self):
@@ -163,7 +130,7 @@ class TestClients:
 
         with traced_client(Mine()) as client:
             assert client.get(raw_server.url("/headers")).json()["X-Mine"] == "yes"
-        assert only(registry).status == "completed"
+        assert ended(registry).status == "completed"
 
 
 def everything():
@@ -236,23 +203,23 @@ class TestTheWholeLibrary:
             with client.stream("GET", raw_server.url("/bytes/1000000")) as response:
                 uninstrument("httpx")
                 response.read()
-            op = only(registry)
+            op = ended(registry)
             equal_to_the_kernel([op], raw_server)
             stream = client._transport._pool.connections[0]._connection._network_stream
             assert type(stream) not in ORIGINAL
 
-    def test_a_traced_client_keeps_its_own_settings(self, everywhere, registry, raw_server):
+    def test_a_traced_client_keeps_its_own_settings(self, instrumented_httpx, registry, raw_server):
         """And makes one operation, not two."""
         with traced_client(httpx.Client(), route=lambda path: "/{own}") as client:
             client.get(raw_server.url("/bytes/1"))
-        assert only(registry).operation == "GET /{own}"
+        assert ended(registry).operation == "GET /{own}"
 
-    def test_the_functions_of_httpx_are_recorded(self, everywhere, registry, raw_server):
+    def test_the_functions_of_httpx_are_recorded(self, instrumented_httpx, registry, raw_server):
         """`httpx.get` makes a client for itself."""
         httpx.get(raw_server.url("/bytes/1"), trust_env=False)
-        equal_to_the_kernel([only(registry)], raw_server)
+        equal_to_the_kernel([ended(registry)], raw_server)
 
-    def test_nothing_is_done_while_nothing_records(self, everywhere, raw_server):
+    def test_nothing_is_done_while_nothing_records(self, instrumented_httpx, raw_server):
         """Connections stay what they are."""
         with httpx.Client() as client:
             client.get(raw_server.url("/bytes/1"))

@@ -5,56 +5,25 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
-import threading
 
 import httpx
 import pytest
 
 from tests.network._exactness import EXCHANGES, random_exchange
-from tests.network._httpx_runs import ASYNC, RUNS
-from volnux.telemetry import capture, instrument, propagate, traced_client, uninstrument
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-@pytest.fixture
-def everywhere():
-    """All clients of the process, for as long as a test takes."""
-    instrument("httpx")
-    yield
-    uninstrument("httpx")
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
-def equal_to_the_kernel(ops, server):
-    counted = [(each.wire_received, each.wire_sent) for each in server.wait_exchanges(len(ops))]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == counted
+from tests.network._httpx_runs import ASYNC
+from tests.network._records import counts, ended, equal_to_the_kernel, kernel
+from tests.network._workers import in_threads
+from volnux.telemetry import traced_client
 
 
 class TestBodies:
     """What was decoded, and when it ends."""
 
-    def test_the_last_of_a_decoder_counts(self, run, registry, raw_server):
+    def test_the_last_of_a_decoder_counts(self, httpx_run, registry, raw_server):
         """An operation ends when its body has been decoded, a moment after it has been read."""
-        run.fetch_all(*(raw_server.url(f"/{kind}/50000") for kind in ("gzip", "deflate", "br")))
+        httpx_run.fetch_all(
+            *(raw_server.url(f"/{kind}/50000") for kind in ("gzip", "deflate", "br"))
+        )
         assert [op.attributes["decoded"] for op in registry.network_ops()] == [50_000] * 3
 
     def test_a_body_taken_raw_is_not_decoded(self, registry, raw_server):
@@ -62,14 +31,14 @@ class TestBodies:
         with traced_client(httpx.Client()) as client:
             with client.stream("GET", raw_server.url("/gzip/5000")) as response:
                 raw = b"".join(response.iter_raw())
-            op = only(registry)
+            op = ended(registry)
         assert "decoded" not in op.attributes
         assert op.attributes["http.response.body.size"] == len(raw)
 
-    def test_an_empty_encoded_body_ends(self, run, registry, raw_server):
+    def test_an_empty_encoded_body_ends(self, httpx_run, registry, raw_server):
         """No byte was decoded, and nothing waits for it."""
-        run.fetch(raw_server.url("/gzip/5000"), "HEAD")
-        assert only(registry).attributes["decoded"] == 0
+        httpx_run.fetch(raw_server.url("/gzip/5000"), "HEAD")
+        assert ended(registry).attributes["decoded"] == 0
 
     def test_a_hook_may_forbid_decoding(self, registry, raw_server):
         """What it takes out of the headers holds, as without telemetry."""
@@ -81,9 +50,9 @@ class TestBodies:
         with traced_client(httpx.Client(event_hooks=hooks)) as client:
             content = client.get(raw_server.url("/gzip/5000")).content
         assert content[:2] == b"\x1f\x8b"
-        assert only(registry).attributes["decoded"] == len(content)
+        assert ended(registry).attributes["decoded"] == len(content)
 
-    def test_lines_are_bytes_too(self, run, registry, raw_server):
+    def test_lines_are_bytes_too(self, httpx_run, registry, raw_server):
         """Whichever way a body is read."""
 
         def sync(client):
@@ -94,11 +63,11 @@ class TestBodies:
             async with client.stream("GET", raw_server.url("/gzip/1000")) as response:
                 return [line async for line in response.aiter_lines()]
 
-        lines = run.steps(sync if run.name == "sync" else asynchronous)
+        lines = httpx_run.either(sync, asynchronous)
         assert lines[0].startswith("a line of text")
-        assert only(registry).attributes["decoded"] == 1000
+        assert ended(registry).attributes["decoded"] == 1000
 
-    def test_a_response_can_be_pickled(self, everywhere, registry, raw_server):
+    def test_a_response_can_be_pickled(self, instrumented_httpx, registry, raw_server):
         """As ever, encoded or not, read or not."""
         with httpx.Client() as client:
             for target in ("/bytes/10", "/gzip/10"):
@@ -107,7 +76,7 @@ class TestBodies:
                 with client.stream("GET", raw_server.url(target)) as response:
                     assert pickle.loads(pickle.dumps(response)).status_code == 200
 
-    def test_a_stream_is_of_the_librarys_types(self, run, registry, raw_server):
+    def test_a_stream_is_of_the_librarys_types(self, httpx_run, registry, raw_server):
         """Whoever asks with `isinstance` gets the answer of before."""
 
         def types(client):
@@ -118,13 +87,15 @@ class TestBodies:
             async with client.stream("GET", raw_server.url("/bytes/1")) as response:
                 return response.stream._stream
 
-        stream = run.steps(types if run.name == "sync" else async_types)
+        stream = httpx_run.either(types, async_types)
         default = httpx._transports.default
-        kind = default.ResponseStream if run.name == "sync" else default.AsyncResponseStream
+        kind = default.ResponseStream if httpx_run.name == "sync" else default.AsyncResponseStream
         assert isinstance(stream, kind)
         assert type(stream).__name__ == kind.__name__
 
-    def test_an_upgraded_connection_counts_until_it_is_closed(self, run, registry, raw_server):
+    def test_an_upgraded_connection_counts_until_it_is_closed(
+        self, httpx_run, registry, raw_server
+    ):
         """What goes over the stream that httpx gives out is part of the exchange."""
         headers = {"Connection": "Upgrade", "Upgrade": "echo"}
 
@@ -140,17 +111,17 @@ class TestBodies:
                 await stream.write(b"hello")
                 return await stream.read(5)
 
-        assert run.steps(sync if run.name == "sync" else asynchronous) == b"hello"
-        op = only(registry)
+        assert httpx_run.either(sync, asynchronous) == b"hello"
+        op = ended(registry)
         assert op.attributes["http.response.status_code"] == 101
         assert op.attributes["complete"] is True
         equal_to_the_kernel([op], raw_server)
 
-    def test_interim_responses_count(self, run, registry, raw_server):
+    def test_interim_responses_count(self, httpx_run, registry, raw_server):
         """100 and 103 are part of the exchange, and not taken for the response."""
         expect = {"Expect": "100-continue"}
-        run.fetch(raw_server.url("/continue"), "POST", content=b"abc", headers=expect)
-        run.fetch(raw_server.url("/early-hints/10"))
+        httpx_run.fetch(raw_server.url("/continue"), "POST", content=b"abc", headers=expect)
+        httpx_run.fetch(raw_server.url("/early-hints/10"))
         ops = registry.network_ops()
         assert [op.attributes["http.response.status_code"] for op in ops] == [200, 200]
         assert [op.attributes["http.response.body.size"] for op in ops] == [3, 10]
@@ -160,10 +131,10 @@ class TestBodies:
 class TestManyAtOnce:
     """Every byte is in one operation."""
 
-    @pytest.mark.parametrize("run", ASYNC)
-    def test_random_exchanges_equal_the_kernels_count(self, run, registry, raw_server):
+    @pytest.mark.parametrize("httpx_run", ASYNC)
+    def test_random_exchanges_equal_the_kernels_count(self, httpx_run, registry, raw_server):
         """Two hundred, on connections that are kept or not."""
-        chance = random.Random(f"volnux httpx {run.name}")
+        chance = random.Random(f"volnux httpx {httpx_run.name}")
 
         async def work(client):
             for _ in range(EXCHANGES):
@@ -172,7 +143,7 @@ class TestManyAtOnce:
                     body = one_by_one(body)
                 await client.request(method, url, content=body, headers=headers)
 
-        run.steps(work)
+        httpx_run.steps(work)
         equal_to_the_kernel(registry.network_ops(), raw_server)
 
     def test_tasks_of_one_client_have_their_own_exchanges(self, registry, raw_server):
@@ -196,18 +167,11 @@ class TestManyAtOnce:
                 for number in range(20):
                     client.post(raw_server.url("/echo"), content=bytes(thread * 100 + number))
 
-            threads = [threading.Thread(target=propagate(work), args=(n,)) for n in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            in_threads(work, range(8))
         self.each_is_one(registry, raw_server, 160)
 
     def each_is_one(self, registry, server, count):
-        ops, seen = registry.network_ops(), server.wait_exchanges(count)
-        assert sorted((op.bytes_sent, op.bytes_received) for op in ops) == sorted(
-            (each.wire_received, each.wire_sent) for each in seen
-        )
+        assert sorted(counts(registry.network_ops())) == sorted(kernel(server, count))
         assert registry.health().in_flight == 0
 
 

@@ -5,29 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import threading
 
 import httpx
 import pytest
 
 from tests.network._httpx_runs import ASYNC
-from volnux.telemetry import capture, traced_client
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
+from tests.network._records import ended
+from tests.network._workers import cancel, in_a_fork
+from volnux.telemetry import traced_client
 
 
 def test_a_body_that_raises_fails_its_operation(registry, raw_server):
@@ -39,7 +25,7 @@ def test_a_body_that_raises_fails_its_operation(registry, raw_server):
 
     with traced_client(httpx.Client()) as client, pytest.raises(ZeroDivisionError):
         client.post(raw_server.url("/echo"), content=body())
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "ZeroDivisionError")
     assert op.attributes["http.request.body.size"] == 3
 
@@ -53,7 +39,7 @@ def test_a_client_closed_mid_stream_fails_who_reads_on(registry, raw_server):
         client.close()
         with pytest.raises(httpx.ReadError):
             list(parts)
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "OSError")
     assert 0 < op.attributes["http.response.body.size"] < 5_000_000
 
@@ -72,7 +58,7 @@ def test_an_async_client_closed_mid_stream_fails_who_reads_on(registry, raw_serv
                     pass
 
     asyncio.run(main())
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "ReadError")
 
 
@@ -83,7 +69,7 @@ def test_a_response_that_nobody_reads_ends_when_it_is_closed(registry, raw_serve
         response = client.send(request, stream=True)
         assert registry.network_ops()[0].status == "running"
         response.close()
-        op = only(registry)
+        op = ended(registry)
     assert (op.status, op.attributes["complete"]) == ("completed", False)
 
 
@@ -93,7 +79,7 @@ def test_a_response_that_is_let_go_ends_with_the_garbage(registry, raw_server):
         request = client.build_request("GET", raw_server.url("/bytes/1000000"))
         client.send(request, stream=True)
         gc.collect()
-        op = only(registry)
+        op = ended(registry)
     assert (op.status, op.attributes["complete"]) == ("completed", False)
 
 
@@ -105,7 +91,7 @@ def test_an_async_response_that_is_let_go_ends_with_the_garbage(registry, raw_se
             request = client.build_request("GET", raw_server.url("/bytes/1000000"))
             await client.send(request, stream=True)
             gc.collect()
-            assert only(registry).attributes["complete"] is False
+            assert ended(registry).attributes["complete"] is False
 
     asyncio.run(main())
 
@@ -116,7 +102,7 @@ def test_reading_that_is_broken_off_ends_it(registry, raw_server):
         with client.stream("GET", raw_server.url("/bytes/1000000")) as response:
             for _ in response.iter_bytes(10):
                 break
-        op = only(registry)
+        op = ended(registry)
     assert (op.status, op.attributes["complete"]) == ("completed", False)
 
 
@@ -127,13 +113,11 @@ def test_a_task_that_is_cancelled_cancels_its_operation(registry, raw_server):
         async with traced_client(httpx.AsyncClient()) as client:
             task = asyncio.ensure_future(client.get(raw_server.url("/hang-before-headers")))
             await asyncio.to_thread(raw_server.wait_begun, 1)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
 
     asyncio.run(main())
     raw_server.release()
-    op, (seen,) = only(registry), raw_server.wait_begun(1)
+    op, (seen,) = ended(registry), raw_server.wait_begun(1)
     assert (op.status, op.error_type) == ("cancelled", "CancelledError")
     assert op.bytes_sent == seen.request_head_bytes
 
@@ -151,19 +135,17 @@ def test_a_task_that_is_cancelled_mid_body_keeps_the_bytes(registry, raw_server)
         async with traced_client(httpx.AsyncClient()) as client:
             task = asyncio.ensure_future(read(client))
             await come.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
 
     asyncio.run(main())
     raw_server.release()
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("cancelled", "CancelledError")
     assert op.attributes["http.response.body.size"] == 50
 
 
-@pytest.mark.parametrize("run", ASYNC[1:])
-def test_a_cancelled_scope_of_trio_cancels_the_operation(run, registry, raw_server):
+@pytest.mark.parametrize("httpx_run", ASYNC[1:])
+def test_a_cancelled_scope_of_trio_cancels_the_operation(httpx_run, registry, raw_server):
     """What asks to stop is no failure."""
     import trio
 
@@ -171,9 +153,9 @@ def test_a_cancelled_scope_of_trio_cancels_the_operation(run, registry, raw_serv
         with trio.move_on_after(0.05):
             await client.get(raw_server.url("/hang-mid-body/100"))
 
-    run.steps(work)
+    httpx_run.steps(work)
     raw_server.release()
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("cancelled", "Cancelled")
 
 
@@ -196,20 +178,17 @@ def test_an_unfinished_request_may_be_closed_from_elsewhere(registry, raw_server
 
 def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
     """The child lets go of what it has inherited; the parent's operation ends once."""
+
+    def let_go():
+        nonlocal response
+        del response
+        gc.collect()
+
     with traced_client(httpx.Client()) as client:
         with client.stream("GET", raw_server.url("/bytes/100")) as response:
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    del response
-                    gc.collect()
-                    code = 0
-                finally:
-                    os._exit(code)
-            assert os.waitpid(child, 0)[1] == 0
+            in_a_fork(let_go)
             response.read()
-        op = only(registry)
+        op = ended(registry)
     assert op.status == "completed"
     assert op.attributes["http.response.body.size"] == 100
 

@@ -11,10 +11,8 @@ import pytest
 
 from tests.network._httpx_runs import RUNS
 from tests.network._raw_server import RawServer
+from tests.network._records import ended
 from volnux.telemetry import capture
-
-# httpx leaves its generators to trio where a body is not read to its end, and trio says so.
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 
 BAD = {
     "/reset-mid-body/100000": ("ConnectionResetError", "ReadError"),
@@ -29,25 +27,6 @@ BAD = {
 }
 
 
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
 def shape(error):
     """What a program can tell of an exception: its type, what it was made of, and where it came from."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -60,35 +39,29 @@ def shape(error):
     return type(error), str(error), chain, [name for name in theirs if name != "__iter__"]
 
 
-def closed_port():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
-
-
 @pytest.mark.parametrize("target", BAD)
-def test_a_fault_of_the_server_is_the_operations(run, registry, raw_server, target):
+def test_a_fault_of_the_server_is_the_operations(httpx_run, registry, raw_server, target):
     """It fails once, with what lies at the root, and with the name that the program sees beside."""
-    run.failing(raw_server.url(target))
-    op = only(registry)
+    httpx_run.failing(raw_server.url(target))
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", BAD[target][0])
     assert op.attributes["library_error"] == BAD[target][1]
 
 
 @pytest.mark.parametrize("target", BAD)
-def test_the_exception_is_the_librarys_own(run, raw_server, target):
+def test_the_exception_is_the_librarys_own(httpx_run, raw_server, target):
     """The same type and text, made of the same errors, from the same places, as without telemetry."""
     with capture(strict=True):
-        ours = run.failing(raw_server.url(target))
-    bare = run.failing(raw_server.url(target), traced=False)
+        ours = httpx_run.failing(raw_server.url(target))
+    bare = httpx_run.failing(raw_server.url(target), traced=False)
     assert shape(ours) == shape(bare)
     assert isinstance(ours, httpx.HTTPError)
 
 
-def test_half_a_body_counts_as_far_as_it_came(run, registry, raw_server):
+def test_half_a_body_counts_as_far_as_it_came(httpx_run, registry, raw_server):
     """The bytes up to the end of the connection are kept, and that some are missing is said."""
-    run.failing(raw_server.url("/short/1000"))
-    op = only(registry)
+    httpx_run.failing(raw_server.url("/short/1000"))
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert (op.bytes_sent, op.bytes_received) == (seen.wire_received, seen.wire_sent)
     assert op.attributes["http.response.body.size"] == 500
@@ -97,47 +70,47 @@ def test_half_a_body_counts_as_far_as_it_came(run, registry, raw_server):
     assert op.error == "the connection ended after 500 bytes of the body, of 1000"
 
 
-def test_half_a_chunk_counts_as_far_as_it_came(run, registry, raw_server):
+def test_half_a_chunk_counts_as_far_as_it_came(httpx_run, registry, raw_server):
     """Without the framing that came with it."""
-    run.failing(raw_server.url("/half-chunk"))
-    op = only(registry)
+    httpx_run.failing(raw_server.url("/half-chunk"))
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert op.bytes_received == seen.wire_sent
     assert op.attributes["http.response.body.size"] == 150
 
 
-def test_what_comes_behind_the_end_is_a_finding(run, registry, raw_server):
+def test_what_comes_behind_the_end_is_a_finding(httpx_run, registry, raw_server):
     """A body longer than declared is complete; the rest is counted apart."""
-    run.fetch(raw_server.url("/long/1000"))
-    op = only(registry)
+    httpx_run.fetch(raw_server.url("/long/1000"))
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 1000
     assert op.attributes["complete"] is True
     assert op.attributes["excess"] == 10
 
 
-def test_a_body_that_cannot_be_decoded_is_all_there(run, registry, raw_server):
+def test_a_body_that_cannot_be_decoded_is_all_there(httpx_run, registry, raw_server):
     """Its bytes are, and count."""
-    run.failing(raw_server.url("/bad-gzip"))
-    op = only(registry)
+    httpx_run.failing(raw_server.url("/bad-gzip"))
+    op = ended(registry)
     (seen,) = raw_server.wait_exchanges(1)
     assert op.bytes_received == seen.wire_sent
     assert op.attributes["http.response.body.size"] == seen.response_body_bytes
 
 
-def test_an_encoding_that_is_cut_off_fails_at_its_end(run, registry, raw_server):
+def test_an_encoding_that_is_cut_off_fails_at_its_end(httpx_run, registry, raw_server):
     """What only the decoder's last step finds is found: httpx itself misses it but for zstd."""
-    run.fetch(raw_server.url("/cut-gzip/5000"))
-    op = only(registry)
+    httpx_run.fetch(raw_server.url("/cut-gzip/5000"))
+    op = ended(registry)
     assert op.status == "completed"
     assert op.attributes["decoded"] < 5000
 
 
 @pytest.mark.parametrize("target", ["/hang-before-headers", "/hang-mid-headers", "/hang-mid-body"])
-def test_a_read_timeout_fails_the_operation(run, registry, raw_server, target):
+def test_a_read_timeout_fails_the_operation(httpx_run, registry, raw_server, target):
     """Under the system's name for it, with httpx's beside."""
-    error = run.failing(raw_server.url(target), timeout=httpx.Timeout(10, read=0.05))
+    error = httpx_run.failing(raw_server.url(target), timeout=httpx.Timeout(10, read=0.05))
     assert type(error) is httpx.ReadTimeout
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "TimeoutError")
     assert op.attributes["library_error"] == "ReadTimeout"
     raw_server.release()
@@ -145,50 +118,50 @@ def test_a_read_timeout_fails_the_operation(run, registry, raw_server, target):
     assert op.bytes_sent == seen.request_head_bytes
 
 
-def test_a_slow_body_counts_byte_by_byte(run, registry, raw_server):
+def test_a_slow_body_counts_byte_by_byte(httpx_run, registry, raw_server):
     """A server that sends one byte and then nothing: the byte has come."""
     raw_server.step(1)
-    run.failing(raw_server.url("/drip/10"), timeout=httpx.Timeout(10, read=0.2))
-    op = only(registry)
+    httpx_run.failing(raw_server.url("/drip/10"), timeout=httpx.Timeout(10, read=0.2))
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 1
     assert op.attributes["library_error"] == "ReadTimeout"
 
 
-def test_a_connect_timeout_fails_the_operation(run, registry):
+def test_a_connect_timeout_fails_the_operation(httpx_run, registry):
     """A server that takes the connection and says nothing to TLS."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         timeout = httpx.Timeout(10, connect=0.05)
-        error = run.failing(f"https://127.0.0.1:{port}/", timeout=timeout)
+        error = httpx_run.failing(f"https://127.0.0.1:{port}/", timeout=timeout)
     assert type(error) is httpx.ConnectTimeout
-    op = only(registry)
+    op = ended(registry)
     assert (op.error_type, op.attributes["library_error"]) == ("TimeoutError", "ConnectTimeout")
     assert (op.bytes_sent, op.bytes_received) == (0, 0)
 
 
-def test_a_write_timeout_counts_what_the_system_took(run, registry):
+def test_a_write_timeout_counts_what_the_system_took(httpx_run, registry):
     """Of a body too large for the buffers on the way, the part that went in is what will arrive."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         timeout = httpx.Timeout(10, write=0.2)
         url = f"http://127.0.0.1:{port}/"
-        error = run.failing(url, "POST", content=bytes(100_000_000), timeout=timeout)
+        error = httpx_run.failing(url, "POST", content=bytes(100_000_000), timeout=timeout)
         assert type(error) is httpx.WriteTimeout
         connection, _ = listening.accept()
         with connection:
             arrived = 0
             while data := connection.recv(1 << 20):
                 arrived += len(data)
-    op = only(registry)
+    op = ended(registry)
     assert op.attributes["library_error"] == "WriteTimeout"
-    if run.name == "trio":  # which does not say how far it came
+    if httpx_run.name == "trio":  # which does not say how far it came
         assert op.bytes_sent <= arrived
     else:
         assert op.bytes_sent == arrived > 1000
 
 
-@pytest.mark.parametrize("run", RUNS[:2])
-def test_a_pool_timeout_is_an_operation_without_a_connection(run, registry, raw_server):
+@pytest.mark.parametrize("httpx_run", RUNS[:2])
+def test_a_pool_timeout_is_an_operation_without_a_connection(httpx_run, registry, raw_server):
     """All connections are taken: nothing was sent, and it is said why."""
     limits = httpx.Limits(max_connections=1)
     timeout = httpx.Timeout(10, pool=0.05)
@@ -202,7 +175,7 @@ def test_a_pool_timeout_is_an_operation_without_a_connection(run, registry, raw_
             await client.get(raw_server.url("/bytes/1"))
 
     with pytest.raises(httpx.PoolTimeout):
-        run.steps(sync if run.name == "sync" else asynchronous, limits=limits, timeout=timeout)
+        httpx_run.either(sync, asynchronous, limits=limits, timeout=timeout)
     held, refused = registry.network_ops()
     assert held.status == "completed"
     assert (refused.error_type, refused.attributes["library_error"]) == (
@@ -212,47 +185,47 @@ def test_a_pool_timeout_is_an_operation_without_a_connection(run, registry, raw_
     assert (refused.bytes_sent, refused.bytes_received) == (0, 0)
 
 
-def test_a_refused_connection_fails_the_operation(run, registry):
+def test_a_refused_connection_fails_the_operation(httpx_run, registry, nobody):
     """It has its host and port, and no bytes."""
-    port = closed_port()
-    run.failing(f"http://127.0.0.1:{port}/")
-    op = only(registry)
-    assert (op.host, op.port) == ("127.0.0.1", port)
+    host, port = nobody
+    httpx_run.failing(f"http://{host}:{port}/")
+    op = ended(registry)
+    assert (op.host, op.port) == nobody
     assert (op.status, op.error_type) == ("failed", "ConnectionRefusedError")
     assert (op.bytes_sent, op.bytes_received) == (0, 0)
 
 
-def test_a_name_that_is_none_fails_the_operation(run, registry):
+def test_a_name_that_is_none_fails_the_operation(httpx_run, registry):
     """DNS failures have the name that was looked for."""
-    run.failing("http://nowhere.invalid/")
-    op = only(registry)
+    httpx_run.failing("http://nowhere.invalid/")
+    op = ended(registry)
     assert (op.host, op.status, op.error_type) == ("nowhere.invalid", "failed", "gaierror")
 
 
 @pytest.mark.parametrize("certificate", ["wrong-name", "expired", "untrusted"])
 def test_a_certificate_that_does_not_hold_fails_the_operation(
-    run, registry, authority, certificate
+    httpx_run, registry, authority, certificate
 ):
     """Before any byte of the request has gone."""
     with RawServer(tls=authority, certificate=certificate) as server:
-        run.failing(server.url("/bytes/1"), verify=authority.client_context())
-    op = only(registry)
+        httpx_run.failing(server.url("/bytes/1"), verify=authority.client_context())
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "SSLCertVerificationError")
     assert op.bytes_sent == 0
     assert op.attributes["connect_seconds"] > 0
 
 
-def test_something_else_where_tls_was_meant_fails(run, registry, echo_server, client_context):
+def test_something_else_where_tls_was_meant_fails(httpx_run, registry, echo_server, client_context):
     """A handshake with what speaks no TLS is an error of TLS."""
     host, port = echo_server.address
-    run.failing(f"https://{host}:{port}/", verify=client_context)
-    op = only(registry)
+    httpx_run.failing(f"https://{host}:{port}/", verify=client_context)
+    op = ended(registry)
     assert issubclass(getattr(ssl, op.error_type), ssl.SSLError)
 
 
-def test_a_request_that_goes_nowhere_is_none(run, registry):
+def test_a_request_that_goes_nowhere_is_none(httpx_run, registry):
     """An address without a scheme that anybody speaks: httpx says so, and there was no host."""
-    error = run.failing("ftp://127.0.0.1/")
+    error = httpx_run.failing("ftp://127.0.0.1/")
     assert type(error) is httpx.UnsupportedProtocol
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "UnsupportedProtocol")

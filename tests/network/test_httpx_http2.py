@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import httpx
 import pytest
 
-from tests.network._httpx_runs import RUNS
-from volnux.telemetry import capture, instrument, propagate, traced_client, uninstrument
+from tests.network._httpx_runs import HTTP2
+from tests.network._records import ended
+from tests.network._workers import in_threads
+from volnux.telemetry import instrument, traced_client, uninstrument
 from volnux.telemetry.clients._kernel import wire_bytes
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-#: Without TLS, so that the kernel's numbers are those of HTTP.
-PLAIN = {"http1": False, "http2": True}
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
 
 
 def totals(registry):
@@ -62,7 +40,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("target", "method", "body"), CASES)
-def test_bytes_are_those_of_the_kernel(run, registry, h2c_server, target, method, body):
+def test_bytes_are_those_of_the_kernel(httpx_run, registry, h2c_server, target, method, body):
     """One exchange at a time has all bytes of its connection, its preface and settings included."""
 
     def sync(client):
@@ -71,9 +49,9 @@ def test_bytes_are_those_of_the_kernel(run, registry, h2c_server, target, method
     async def asynchronous(client):
         return kernel(await client.request(method, h2c_server.url(target), content=body))
 
-    counted = run.steps(sync if run.name == "sync" else asynchronous, **PLAIN)
+    counted = httpx_run.either(sync, asynchronous, **HTTP2)
     assert counted is None or totals(registry) == counted
-    op, (seen,) = only(registry), h2c_server.wait_exchanges(1)
+    op, (seen,) = ended(registry), h2c_server.wait_exchanges(1)
     assert op.attributes["http.request.body.size"] == seen.request_body_bytes
     assert op.attributes["http.response.body.size"] == seen.response_body_bytes
     assert op.attributes["http.response.status_code"] == seen.status
@@ -81,7 +59,7 @@ def test_bytes_are_those_of_the_kernel(run, registry, h2c_server, target, method
     assert op.attributes["source"] == "counted"
 
 
-def test_one_exchange_after_the_other_has_its_own(run, registry, h2c_server):
+def test_one_exchange_after_the_other_has_its_own(httpx_run, registry, h2c_server):
     """The first has the beginning of the connection, the others find it; together they are all of it."""
     urls = [h2c_server.url(f"/gzip/{number * 1000}") for number in range(5)]
 
@@ -91,7 +69,7 @@ def test_one_exchange_after_the_other_has_its_own(run, registry, h2c_server):
     async def asynchronous(client):
         return kernel([await client.get(url) for url in urls][-1])
 
-    counted = run.steps(sync if run.name == "sync" else asynchronous, **PLAIN)
+    counted = httpx_run.either(sync, asynchronous, **HTTP2)
     assert counted is None or totals(registry) == counted
     ops = registry.network_ops()
     assert [op.attributes["connection_reused"] for op in ops] == [False] + [True] * 4
@@ -103,7 +81,7 @@ def test_exchanges_that_share_a_connection_have_their_own_frames(registry, h2c_s
     """Twenty at once: each has its own body, and no byte counts twice."""
 
     async def main():
-        async with traced_client(httpx.AsyncClient(**PLAIN)) as client:
+        async with traced_client(httpx.AsyncClient(**HTTP2)) as client:
             await client.get(h2c_server.url("/bytes/1"))
             sizes = [number * 5000 for number in range(20)]
             asked = [client.get(h2c_server.url(f"/chunked/{size}")) for size in sizes]
@@ -126,18 +104,14 @@ def test_exchanges_that_share_a_connection_have_their_own_frames(registry, h2c_s
 
 def test_threads_share_a_connection(registry, h2c_server):
     """Whichever of them reads from it."""
-    with traced_client(httpx.Client(**PLAIN)) as client:
+    with traced_client(httpx.Client(**HTTP2)) as client:
         client.get(h2c_server.url("/bytes/1"))
 
         def work(number):
             assert len(client.get(h2c_server.url(f"/chunked/{number}")).content) == number
 
         sizes = [number * 30_000 for number in range(8)]
-        threads = [threading.Thread(target=propagate(work), args=(size,)) for size in sizes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(work, sizes)
     ops = registry.network_ops()[1:]
     assert sorted(op.attributes["http.response.body.size"] for op in ops) == sizes
 
@@ -146,7 +120,7 @@ def test_what_is_not_recorded_shares_in_silence(registry, h2c_server):
     """The frames of a stream that nobody records are nobody's."""
 
     async def main():
-        client = httpx.AsyncClient(**PLAIN)
+        client = httpx.AsyncClient(**HTTP2)
         async with client:
             await client.get(h2c_server.url("/bytes/1"))
             unrecorded = asyncio.ensure_future(client.get(h2c_server.url("/hang-mid-body/1000")))
@@ -158,14 +132,14 @@ def test_what_is_not_recorded_shares_in_silence(registry, h2c_server):
             assert len((await unrecorded).content) == 1000
 
     asyncio.run(main())
-    op = only(registry)
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 5000
     assert op.attributes["shared_connection"] is True
     assert op.attributes["connection_reused"] is True
     assert 5000 < op.bytes_received < 5200
 
 
-def test_a_connection_opened_before_counts(run, registry, h2c_server):
+def test_a_connection_opened_before_counts(httpx_run, registry, h2c_server):
     """From the frame on at which it is recorded."""
 
     def sync(client):
@@ -186,9 +160,8 @@ def test_a_connection_opened_before_counts(run, registry, h2c_server):
         finally:
             uninstrument("httpx")
 
-    work = sync if run.name == "sync" else asynchronous
-    before, after = run.steps(work, traced=False, **PLAIN)
-    op = only(registry)
+    before, after = httpx_run.either(sync, asynchronous, traced=False, **HTTP2)
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 3000
     assert op.attributes["connection_reused"] is True
     if before is not None:
@@ -198,7 +171,7 @@ def test_a_connection_opened_before_counts(run, registry, h2c_server):
 
 def test_a_connection_recorded_in_between_does_not_mix_up(registry, h2c_server):
     """What goes over it unrecorded is left out, and what follows is in step."""
-    with httpx.Client(**PLAIN) as client:
+    with httpx.Client(**HTTP2) as client:
         for number in range(6):
             if number % 2:
                 instrument("httpx")
@@ -208,10 +181,10 @@ def test_a_connection_recorded_in_between_does_not_mix_up(registry, h2c_server):
     assert [op.attributes["http.response.body.size"] for op in ops] == [1000, 3000, 5000]
 
 
-def test_tls_tells_plain_bytes_from_the_wire(run, registry, h2_server, client_context):
+def test_tls_tells_plain_bytes_from_the_wire(httpx_run, registry, h2_server, client_context):
     """Negotiated by ALPN; the kernel's numbers stand beside those of the frames."""
     urls = [h2_server.url("/bytes/1000"), h2_server.url("/gzip/1000")]
-    responses = run.fetch_all(*urls, http2=True, verify=client_context)
+    responses = httpx_run.fetch_all(*urls, http2=True, verify=client_context)
     assert [response.http_version for response in responses] == ["HTTP/2"] * 2
     for op in registry.network_ops():
         assert op.attributes["wire_bytes_sent"] > op.bytes_sent
@@ -219,38 +192,42 @@ def test_tls_tells_plain_bytes_from_the_wire(run, registry, h2_server, client_co
     assert registry.network_ops()[0].attributes["tls_seconds"] > 0
 
 
-def test_a_server_that_speaks_http1_is_counted_as_such(run, registry, tls_server, client_context):
+def test_a_server_that_speaks_http1_is_counted_as_such(
+    httpx_run, registry, tls_server, client_context
+):
     """Whatever the client would have liked."""
-    (response,) = run.fetch_all(tls_server.url("/bytes/10"), http2=True, verify=client_context)
+    (response,) = httpx_run.fetch_all(
+        tls_server.url("/bytes/10"), http2=True, verify=client_context
+    )
     assert response.http_version == "HTTP/1.1"
-    op, (seen,) = only(registry), tls_server.wait_exchanges(1)
+    op, (seen,) = ended(registry), tls_server.wait_exchanges(1)
     assert op.bytes_sent == seen.request_head_bytes
 
 
 def test_a_streamed_upload_counts_frame_by_frame(registry, h2c_server):
     """Also where the other side's window makes it wait."""
-    with traced_client(httpx.Client(**PLAIN)) as client:
+    with traced_client(httpx.Client(**HTTP2)) as client:
         body = iter([b"a" * 100_000, b"b" * 50_000])
         response = client.post(h2c_server.url("/echo"), content=body)
         counted = kernel(response)
-    assert only(registry).attributes["http.request.body.size"] == 150_000
+    assert ended(registry).attributes["http.request.body.size"] == 150_000
     assert counted is None or totals(registry) == counted
 
 
 def test_an_operation_does_not_end_at_the_headers(registry, h2c_server):
     """Its latency is that of the body too."""
     with (
-        traced_client(httpx.Client(**PLAIN)) as client,
+        traced_client(httpx.Client(**HTTP2)) as client,
         client.stream("GET", h2c_server.url("/bytes/10")) as response,
     ):
         assert registry.network_ops()[0].status == "running"
         response.read()
-        assert only(registry).status == "completed"
+        assert ended(registry).status == "completed"
 
 
 def test_a_trace_goes_along(registry, h2c_server):
     """As a header of the stream."""
-    with traced_client(httpx.Client(**PLAIN), propagate_trace=True) as client:
+    with traced_client(httpx.Client(**HTTP2), propagate_trace=True) as client:
         client.get(h2c_server.url("/bytes/10"))
     (seen,) = h2c_server.wait_exchanges(1)
-    assert (seen.header("traceparent") or "").split("-")[2] == only(registry).task_id
+    assert (seen.header("traceparent") or "").split("-")[2] == ended(registry).task_id

@@ -11,40 +11,18 @@ import httpx
 import pytest
 
 from tests.network import _httpx_proxies as proxies
-from tests.network._httpx_runs import RUNS
+from tests.network._httpx_runs import HTTP2
+from tests.network._records import ended
 from tests.network._routes import content
-from volnux.telemetry import capture
 from volnux.telemetry.clients._http2 import PREFACE, Frames
 
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-PLAIN = {"http1": False, "http2": True}
 
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
-def test_a_read_timeout_fails_the_operation(run, registry, h2c_server):
+def test_a_read_timeout_fails_the_operation(httpx_run, registry, h2c_server):
     """With the half of the body that had come."""
     timeout = httpx.Timeout(10, read=0.1)
-    run.failing(h2c_server.url("/hang-mid-body/1000"), timeout=timeout, **PLAIN)
+    httpx_run.failing(h2c_server.url("/hang-mid-body/1000"), timeout=timeout, **HTTP2)
     h2c_server.release()
-    op = only(registry)
+    op = ended(registry)
     assert (op.error_type, op.attributes["library_error"]) == ("TimeoutError", "ReadTimeout")
     assert op.attributes["http.response.body.size"] == 500
     assert op.attributes["complete"] is False
@@ -92,33 +70,33 @@ def go_away(state):
     state.close_connection()
 
 
-def test_a_connection_that_ends_mid_body_cuts_it(run, registry):
+def test_a_connection_that_ends_mid_body_cuts_it(httpx_run, registry):
     """Where it was cut is said as for every other client."""
     with proxies.serving(answering(headers, half)) as port:
-        error = run.failing(f"http://127.0.0.1:{port}/", **PLAIN)
+        error = httpx_run.failing(f"http://127.0.0.1:{port}/", **HTTP2)
     assert type(error) is httpx.RemoteProtocolError
-    op = only(registry)
+    op = ended(registry)
     assert (op.status, op.error_type) == ("failed", "IncompleteRead")
     assert op.error == "the connection ended after 50 bytes of the body, of 100"
     assert op.attributes["library_error"] == "RemoteProtocolError"
 
 
 @pytest.mark.parametrize("last", [reset, go_away])
-def test_a_stream_that_is_reset_fails_its_operation(run, registry, last):
+def test_a_stream_that_is_reset_fails_its_operation(httpx_run, registry, last):
     """With httpx's own error."""
     with proxies.serving(answering(headers, half, last)) as port:
-        run.failing(f"http://127.0.0.1:{port}/", **PLAIN)
-    op = only(registry)
+        httpx_run.failing(f"http://127.0.0.1:{port}/", **HTTP2)
+    op = ended(registry)
     assert op.status == "failed"
     assert op.attributes["http.response.body.size"] == 50
     assert op.attributes["complete"] is False
 
 
-def test_padding_is_no_body(run, registry):
+def test_padding_is_no_body(httpx_run, registry):
     """It crosses the socket all the same."""
     with proxies.serving(answering(headers, padded)) as port:
-        run.fetch(f"http://127.0.0.1:{port}/", **PLAIN)
-    op = only(registry)
+        httpx_run.fetch(f"http://127.0.0.1:{port}/", **HTTP2)
+    op = ended(registry)
     assert op.attributes["http.response.body.size"] == 100
     assert op.bytes_received > 100 + 31
 

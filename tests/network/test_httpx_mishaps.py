@@ -8,11 +8,10 @@ import httpcore
 import httpx
 import pytest
 
-from tests.network._httpx_runs import ASYNC, RUNS
+from tests.network._httpx_runs import ASYNC, HTTP2
+from tests.network._records import ended
 from volnux.telemetry import capture, traced_client
 from volnux.telemetry.clients import _http2, _httpcore, _httpcore_streams, _httpx, _httpx_body
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 
 
 @pytest.fixture
@@ -28,77 +27,67 @@ def _no_taps():
     gc.collect()
 
 
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
 def broken(*args, **named):
     raise LookupError("another version")
 
 
 def test_streams_that_cannot_be_adopted_leave_the_numbers_to_the_server(
-    run, registry, raw_server, monkeypatch
+    httpx_run, registry, raw_server, monkeypatch
 ):
     """The request goes on."""
     monkeypatch.setattr(_httpcore, "adopt", broken)
-    assert len(run.fetch(raw_server.url("/bytes/1000")).content) == 1000
-    op = only(registry)
+    assert len(httpx_run.fetch(raw_server.url("/bytes/1000")).content) == 1000
+    op = ended(registry)
     assert (op.attributes["source"], op.attributes["declared"]) == ("declared", 1000)
     assert "http.response.body.size" not in op.attributes
     assert registry.health().errors["client"]["httpcore"] == 2
 
 
-def test_so_do_those_of_http2(run, registry, h2c_server, monkeypatch):
+def test_so_do_those_of_http2(httpx_run, registry, h2c_server, monkeypatch):
     """At the beginning of a connection, and for each stream."""
     monkeypatch.setattr(_httpcore, "adopt", broken)
-    response = run.fetch(h2c_server.url("/bytes/1000"), http1=False, http2=True)
+    response = httpx_run.fetch(h2c_server.url("/bytes/1000"), **HTTP2)
     assert len(response.content) == 1000
-    assert only(registry).attributes["source"] == "declared"
+    assert ended(registry).attributes["source"] == "declared"
     assert registry.health().errors["client"]["httpcore"] == 3
 
 
-def test_tls_streams_too(run, registry, tls_server, client_context, monkeypatch):
+def test_tls_streams_too(httpx_run, registry, tls_server, client_context, monkeypatch):
     """The handshake is over then, and the connection good."""
     monkeypatch.setattr(_httpcore_streams, "adopt", broken)
-    assert run.fetch(tls_server.url("/bytes/10"), verify=client_context).status_code == 200
-    assert only(registry).status == "completed"
+    assert httpx_run.fetch(tls_server.url("/bytes/10"), verify=client_context).status_code == 200
+    assert ended(registry).status == "completed"
     assert registry.health().errors["client"]["httpcore"] == 1
 
 
-def test_frames_that_cannot_be_followed_stop_nothing(run, registry, h2c_server, monkeypatch):
+def test_frames_that_cannot_be_followed_stop_nothing(httpx_run, registry, h2c_server, monkeypatch):
     """The body comes; it is counted that it could not be."""
     monkeypatch.setattr(_http2.Frames, "_begin", broken)
-    response = run.fetch(h2c_server.url("/bytes/1000"), http1=False, http2=True)
+    response = httpx_run.fetch(h2c_server.url("/bytes/1000"), **HTTP2)
     assert len(response.content) == 1000
-    assert only(registry).status == "completed"
+    assert ended(registry).status == "completed"
     assert registry.health().errors["client"]["http2"] > 0
 
 
-def test_an_exchange_that_cannot_begin_is_none(run, registry, raw_server, monkeypatch):
+def test_an_exchange_that_cannot_begin_is_none(httpx_run, registry, raw_server, monkeypatch):
     """The request goes unrecorded."""
     monkeypatch.setattr(_httpx, "Exchange", broken)
-    assert run.fetch(raw_server.url("/bytes/10")).status_code == 200
+    assert httpx_run.fetch(raw_server.url("/bytes/10")).status_code == 200
     assert registry.network_ops() == []
     assert registry.health().errors["client"]["httpx"] == 1
 
 
-def test_a_response_that_is_not_as_we_know_it_ends_at_once(run, registry, raw_server, monkeypatch):
+def test_a_response_that_is_not_as_we_know_it_ends_at_once(
+    httpx_run, registry, raw_server, monkeypatch
+):
     """And reaches the program as it is."""
     monkeypatch.setattr(_httpx_body, "_decode_with", broken)
-    assert len(run.fetch(raw_server.url("/gzip/5000")).content) == 5000
-    assert only(registry).status == "completed"
+    assert len(httpx_run.fetch(raw_server.url("/gzip/5000")).content) == 5000
+    assert ended(registry).status == "completed"
     assert registry.health().errors["client"]["httpx"] == 1
 
 
-def test_another_way_to_iterate_is_respected(run, registry, raw_server, monkeypatch):
+def test_another_way_to_iterate_is_respected(httpx_run, registry, raw_server, monkeypatch):
     """A class of streams that httpx does not have today keeps its own method."""
     default = httpx._transports.default
 
@@ -114,9 +103,9 @@ def test_another_way_to_iterate_is_respected(run, registry, raw_server, monkeypa
 
     monkeypatch.setattr(default, "ResponseStream", ResponseStream)
     monkeypatch.setattr(default, "AsyncResponseStream", AsyncResponseStream)
-    run.fetch(raw_server.url("/chunked/5000"))
+    httpx_run.fetch(raw_server.url("/chunked/5000"))
     (seen,) = raw_server.wait_exchanges(1)
-    assert only(registry).bytes_received == seen.wire_sent
+    assert ended(registry).bytes_received == seen.wire_sent
 
 
 def test_a_stream_that_writes_in_its_own_way_counts(registry, raw_server):
@@ -145,7 +134,7 @@ def test_a_stream_that_writes_in_its_own_way_counts(registry, raw_server):
     with traced_client(httpx.Client()) as client:
         client._transport._pool._network_backend = Backend()
         client.post(raw_server.url("/echo"), content=bytes(100_000))
-    op, (seen,) = only(registry), raw_server.wait_exchanges(1)
+    op, (seen,) = ended(registry), raw_server.wait_exchanges(1)
     assert (op.bytes_sent, op.bytes_received) == (seen.wire_received, seen.wire_sent)
 
 
@@ -194,11 +183,11 @@ def test_an_error_of_closing_is_the_programs(registry, raw_server, monkeypatch):
         client.stream("GET", raw_server.url("/bytes/10")),
     ):
         pass
-    assert only(registry).error_type == "ZeroDivisionError"
+    assert ended(registry).error_type == "ZeroDivisionError"
 
 
-@pytest.mark.parametrize("run", ASYNC)
-def test_an_error_of_closing_is_the_async_programs(run, registry, raw_server, monkeypatch):
+@pytest.mark.parametrize("httpx_run", ASYNC)
+def test_an_error_of_closing_is_the_async_programs(httpx_run, registry, raw_server, monkeypatch):
     """As for blocking ones."""
     original = httpx.AsyncHTTPTransport.handle_async_request
 
@@ -216,6 +205,6 @@ def test_an_error_of_closing_is_the_async_programs(run, registry, raw_server, mo
         with pytest.raises(ZeroDivisionError):
             await client.get(raw_server.url("/gzip/10"))
 
-    run.steps(work)
+    httpx_run.steps(work)
     ops = registry.network_ops()
     assert [op.error_type for op in ops] == ["ZeroDivisionError", "ZeroDivisionError"]

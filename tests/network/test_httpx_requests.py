@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-
 import httpx
 import pytest
 
-from tests.network._httpx_runs import RUNS
+from tests.network._records import ended, equal_to_the_kernel
 from volnux.telemetry import capture, traced_client, traced_event
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
-def equal_to_the_kernel(ops, server):
-    counted = [(each.wire_received, each.wire_sent) for each in server.wait_exchanges(len(ops))]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == counted
 
 
 class TestWhatGoesAlong:
@@ -45,7 +17,7 @@ class TestWhatGoesAlong:
         url = raw_server.url("/bytes/7?token=hunter2").replace("://", "://me:hunter2@")
         with traced_client(httpx.Client(), route=lambda path: "/bytes/{n}") as client:
             client.get(url)
-        op = only(registry)
+        op = ended(registry)
         assert op.operation == "GET /bytes/{n}"
         assert op.attributes["url.template"] == "/bytes/{n}"
         assert "hunter2" not in repr(op.to_dict())
@@ -54,23 +26,21 @@ class TestWhatGoesAlong:
         """The method alone is the name then, and it is counted."""
         with capture() as registry, traced_client(httpx.Client(), route=lambda path: 1 / 0) as it:
             assert it.get(raw_server.url("/bytes/7")).status_code == 200
-            assert only(registry).operation == "GET"
+            assert ended(registry).operation == "GET"
         assert registry.health().errors["client"]["route"] == 1
 
-    def test_names_of_hosts_are_as_people_write_them(self, registry):
+    def test_names_of_hosts_are_as_people_write_them(self, registry, nobody):
         """Without brackets, and with the letters of their language."""
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            port = unused.getsockname()[1]
         with traced_client(httpx.Client()) as client:
             for host in ("[::1]", "bücher.invalid"):
                 with pytest.raises(httpx.ConnectError):
-                    client.get(f"http://{host}:{port}/")
+                    client.get(f"http://{host}:{nobody[1]}/")
         assert [op.host for op in registry.network_ops()] == ["::1", "bücher.invalid"]
 
-    def test_each_hop_takes_its_own_trace_along(self, run, registry, raw_server):
+    def test_each_hop_takes_its_own_trace_along(self, httpx_run, registry, raw_server):
         """The header names the operation that sent it; the program's own request has none."""
         options = {"follow_redirects": True}
-        client = traced_client(run.client(traced=False, **options), propagate_trace=True)
+        client = traced_client(httpx_run.client(traced=False, **options), propagate_trace=True)
 
         def sync(client):
             with client:
@@ -81,10 +51,10 @@ class TestWhatGoesAlong:
                 return await client.get(raw_server.url("/redirect/2"))
 
         with traced_event("job"):
-            if run.name == "sync":
+            if httpx_run.name == "sync":
                 response = sync(client)
             else:
-                response = run.loop(lambda: asynchronous(client))
+                response = httpx_run.loop(lambda: asynchronous(client))
         ops, seen = registry.network_ops(), raw_server.wait_exchanges(3)
         assert [each.header("traceparent").split("-")[2] for each in seen] == [
             op.task_id for op in ops
@@ -101,7 +71,7 @@ class TestWhatGoesAlong:
         values = [value for name, value in seen.headers if name.lower() == "traceparent"]
         assert values == [mine]
 
-    def test_the_trace_extension_is_the_programs_own(self, run, registry, raw_server):
+    def test_the_trace_extension_is_the_programs_own(self, httpx_run, registry, raw_server):
         """A callback of the program's gets every event it got before."""
 
         def events(traced):
@@ -119,7 +89,7 @@ class TestWhatGoesAlong:
             async def asynchronous(client):
                 await client.get(raw_server.url("/gzip/10"), extensions={"trace": tell_async})
 
-            run.steps(sync if run.name == "sync" else asynchronous, traced=traced)
+            httpx_run.either(sync, asynchronous, traced=traced)
             return found
 
         assert events(traced=True) == events(traced=False) != []
@@ -152,7 +122,7 @@ class TestWhatGoesAlong:
                 yield other.get(raw_server.url("/bytes/1000")).content
 
             client.post(raw_server.url("/echo"), content=body())
-        op = only(registry)
+        op = ended(registry)
         assert op.attributes["http.request.body.size"] == 1003
         echoed = next(each for each in raw_server.wait_exchanges(2) if each.target == "/echo")
         assert (op.bytes_sent, op.bytes_received) == (echoed.wire_received, echoed.wire_sent)

@@ -10,34 +10,8 @@ import httpx
 import pytest
 
 from tests.network import _httpx_proxies as proxies
-from tests.network._httpx_runs import RUNS
+from tests.network._records import ended, equal_to_the_kernel
 from volnux.telemetry import capture, traced_client, traced_event
-
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture(params=RUNS)
-def run(request):
-    """Each way to run httpx."""
-    return request.param
-
-
-def only(registry):
-    (op,) = registry.network_ops()
-    assert registry.health().in_flight == 0
-    return op
-
-
-def equal_to_the_kernel(ops, server):
-    counted = [(each.wire_received, each.wire_sent) for each in server.wait_exchanges(len(ops))]
-    assert [(op.bytes_sent, op.bytes_received) for op in ops] == counted
 
 
 class TestTransports:
@@ -103,9 +77,9 @@ class TestTransports:
         with traced_client(httpx.Client()) as client:
             response = client.get(raw_server.url("/gzip/1000"))
             assert response.stream._stream.extra == "mine"
-        assert only(registry).attributes["decoded"] == 1000
+        assert ended(registry).attributes["decoded"] == 1000
 
-    def test_a_transport_that_somebody_has_replaced_is_no_trouble(self, run, monkeypatch):
+    def test_a_transport_that_somebody_has_replaced_is_no_trouble(self, httpx_run, monkeypatch):
         """As test kits do: the answer is theirs, and there were no bytes."""
 
         def handle_request(self, request):
@@ -118,8 +92,8 @@ class TestTransports:
         monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
         monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
         with capture(strict=True) as registry:
-            assert run.fetch("http://nowhere.invalid/").content == b"theirs"
-        op = only(registry)
+            assert httpx_run.fetch("http://nowhere.invalid/").content == b"theirs"
+        op = ended(registry)
         assert (op.status, op.bytes_received) == ("completed", 0)
         assert op.attributes["source"] == "declared"
 
@@ -138,7 +112,7 @@ class TestTransports:
             transport = httpx.HTTPTransport(uds=path)
             with traced_client(httpx.Client(transport=transport)) as client:
                 client.get("http://app.internal/")
-        op = only(registry)
+        op = ended(registry)
         assert (op.host, op.port, op.bytes_received) == ("app.internal", 80, 40)
         assert op.attributes["connect_seconds"] > 0
 
@@ -166,7 +140,7 @@ class TestTransports:
         with capture() as registry, traced_client(httpx.Client()) as client:
             client._transport._pool._network_backend = Backend()
             assert len(client.get(raw_server.url("/bytes/1000")).content) == 1000
-            op = only(registry)
+            op = ended(registry)
         assert (op.bytes_sent, op.bytes_received) == (0, 0)
         assert op.attributes["source"] == "declared"
         assert op.attributes["declared"] == 1000
@@ -177,18 +151,18 @@ class TestTransports:
 class TestProxies:
     """What is between us and a proxy is not part of the exchange."""
 
-    def test_a_proxy_that_passes_on_is_not_the_host(self, run, registry, raw_server):
+    def test_a_proxy_that_passes_on_is_not_the_host(self, httpx_run, registry, raw_server):
         """The operation is with the server that was asked for; all bytes of the request count."""
-        run.fetch("http://origin.example/bytes/10", proxy=raw_server.url())
-        op = only(registry)
+        httpx_run.fetch("http://origin.example/bytes/10", proxy=raw_server.url())
+        op = ended(registry)
         assert (op.host, op.port) == ("origin.example", 80)
         equal_to_the_kernel([op], raw_server)
 
-    def test_a_tunnel_counts_from_its_end_on(self, run, registry, tls_server, client_context):
+    def test_a_tunnel_counts_from_its_end_on(self, httpx_run, registry, tls_server, client_context):
         """Without CONNECT; connecting and both handshakes have their times."""
         with proxies.serving(proxies.tunnel) as port:
             urls = [tls_server.url("/bytes/100")] * 2
-            run.fetch_all(*urls, proxy=f"http://127.0.0.1:{port}", verify=client_context)
+            httpx_run.fetch_all(*urls, proxy=f"http://127.0.0.1:{port}", verify=client_context)
         ops, seen = registry.network_ops(), tls_server.wait_exchanges(2)
         assert [op.bytes_sent for op in ops] == [each.request_head_bytes for each in seen]
         assert [op.host for op in ops] == ["127.0.0.1"] * 2
@@ -196,29 +170,29 @@ class TestProxies:
         assert ops[0].attributes["connect_seconds"] > 0
         assert ops[0].attributes["tls_seconds"] > 0
 
-    def test_a_tunnel_that_is_refused_fails_the_operation(self, run, registry):
+    def test_a_tunnel_that_is_refused_fails_the_operation(self, httpx_run, registry):
         """With the answer of the proxy; nothing went to the server."""
         with proxies.serving(proxies.tunnel) as port:
-            run.failing("https://refused.example/", proxy=f"http://127.0.0.1:{port}")
-        op = only(registry)
+            httpx_run.failing("https://refused.example/", proxy=f"http://127.0.0.1:{port}")
+        op = ended(registry)
         assert (op.host, op.status, op.error_type) == ("refused.example", "failed", "ProxyError")
         assert (op.bytes_sent, op.bytes_received) == (0, 0)
 
-    def test_socks_counts_from_its_end_on(self, run, registry, raw_server):
+    def test_socks_counts_from_its_end_on(self, httpx_run, registry, raw_server):
         """Without what is said to the proxy."""
         pytest.importorskip("socksio")
         with proxies.serving(proxies.socks) as port:
-            run.fetch(raw_server.url("/gzip/500"), proxy=f"socks5://127.0.0.1:{port}")
-        op = only(registry)
+            httpx_run.fetch(raw_server.url("/gzip/500"), proxy=f"socks5://127.0.0.1:{port}")
+        op = ended(registry)
         assert op.attributes["connect_seconds"] > 0
         equal_to_the_kernel([op], raw_server)
 
-    def test_socks_with_tls_has_both_times(self, run, registry, tls_server, client_context):
+    def test_socks_with_tls_has_both_times(self, httpx_run, registry, tls_server, client_context):
         """And the plain bytes inside."""
         pytest.importorskip("socksio")
         with proxies.serving(proxies.socks) as port:
             proxy = f"socks5://127.0.0.1:{port}"
-            run.fetch(tls_server.url("/bytes/10"), proxy=proxy, verify=client_context)
-        op, (seen,) = only(registry), tls_server.wait_exchanges(1)
+            httpx_run.fetch(tls_server.url("/bytes/10"), proxy=proxy, verify=client_context)
+        op, (seen,) = ended(registry), tls_server.wait_exchanges(1)
         assert op.bytes_sent == seen.request_head_bytes
         assert op.attributes["tls_seconds"] > 0

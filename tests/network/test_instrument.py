@@ -22,6 +22,7 @@ from volnux.telemetry import (
     untrace,
 )
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
 LIBRARIES = ("http.client", "urllib3", "requests")
 PATCHED = (
     http.client.HTTPConnection,
@@ -32,21 +33,6 @@ PATCHED = (
     urllib3.response.HTTPResponse,
     requests.Session,
 )
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """Whatever a test instruments is taken back, and what others have traced is gone."""
-    gc.collect()
-    yield
-    uninstrument()
-
-
-@pytest.fixture
-def registry():
-    """Where everything goes, strictly."""
-    with capture(strict=True) as registry:
-        yield registry
 
 
 def attributes():

@@ -12,6 +12,7 @@ import wsproto
 from wsproto import events as ws
 
 from tests.network._web import PARENT, asgi_server, get, outcome, trace_here, wsgi_server
+from tests.network._web_calls import hello
 from volnux.telemetry import (
     ASGIMiddleware,
     WSGIMiddleware,
@@ -20,10 +21,13 @@ from volnux.telemetry import (
     traced_event,
 )
 
-
-def hello(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"hello"]
+#: What the conventions say of `GET /a%20b?token=x`.
+REQUEST = {
+    "http.request.method": "GET",
+    "http.response.status_code": 200,
+    "url.path": "/a b",
+    "url.scheme": "http",
+}
 
 
 async def async_hello(scope, receive, send):
@@ -39,12 +43,7 @@ class TestWSGI:
 
         [event] = registry.events()
         assert (event.event_name, event.parent_id, event.status) == ("GET", PARENT, "completed")
-        assert event.attributes == {
-            "http.request.method": "GET",
-            "http.response.status_code": 200,
-            "url.path": "/a b",
-            "url.scheme": "http",
-        }
+        assert event.attributes == REQUEST
 
     def test_a_request_without_headers_is_the_outermost(self, registry):
         """All that it sends on is of one trace."""
@@ -115,12 +114,7 @@ class TestASGI:
 
         [event] = registry.events()
         assert (event.event_name, event.parent_id, event.status) == ("GET", PARENT, "completed")
-        assert event.attributes == {
-            "http.request.method": "GET",
-            "http.response.status_code": 200,
-            "url.path": "/a b",
-            "url.scheme": "http",
-        }
+        assert event.attributes == REQUEST
 
     def test_a_client_and_its_server_are_one_tree(self, registry):
         """The server's event hangs under the operation of the client."""

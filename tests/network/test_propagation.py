@@ -16,7 +16,7 @@ from multiprocessing import get_context
 import pytest
 
 from tests import workers
-from tests.network._web import HEADERS, PARENT, TRACE, injected, trace_in
+from tests.network._web import HEADER, PARENT, TRACE, injected, step, trace_in
 from volnux.telemetry import (
     Registry,
     capture,
@@ -29,13 +29,6 @@ from volnux.telemetry import (
     traced_event,
 )
 from volnux.telemetry._scope import suppressed, switch_off, switch_on
-
-HEADER = HEADERS["traceparent"]
-
-
-@traced_event("step")
-def step():
-    return injected()
 
 
 def in_thread(function):

@@ -8,9 +8,7 @@ import pytest
 
 from tests.network._client import ask, connect, parse, read_all, read_head, read_some, request
 from tests.network._routes import packed
-from tests.network._tcp_info import LINUX
-
-linux = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
+from tests.network._tcp_info import needs_tcp_info
 
 ROUTES = [
     "/bytes/0",
@@ -67,7 +65,7 @@ class TestExchange:
         assert exchange.response_head_bytes == len(reply.head)
         assert exchange.response_framed_bytes == len(reply.body)
 
-    @linux
+    @needs_tcp_info
     @pytest.mark.parametrize("target", ROUTES)
     def test_of_the_kernel(self, raw_server, target):
         """The kernel has counted the same."""
@@ -77,7 +75,7 @@ class TestExchange:
         assert exchange.wire_received == exchange.request_head_bytes
         assert exchange.wire_sent == of_response(exchange)
 
-    @linux
+    @needs_tcp_info
     @pytest.mark.parametrize(
         "headers", [(), ("Transfer-Encoding: chunked",)], ids=["length", "chunked"]
     )
@@ -132,7 +130,7 @@ class TestExchange:
         assert exchange.response_head_bytes == len(reply.head)
         assert exchange.response_framed_bytes == 10
 
-    @linux
+    @needs_tcp_info
     def test_of_each_on_one_connection(self, raw_server):
         """The kernel's count is split among the exchanges of a connection."""
         targets = ["/bytes/1000", "/chunked/5000", "/early-hints", "/bytes/2000000"]
@@ -147,7 +145,7 @@ class TestExchange:
         assert [e.wire_received for e in exchanges] == [e.request_head_bytes for e in exchanges]
         assert [e.wire_sent for e in exchanges] == [of_response(e) for e in exchanges]
 
-    @linux
+    @needs_tcp_info
     def test_of_each_when_pipelined(self, raw_server):
         """A request that came early counts for its own exchange."""
         with connect(raw_server) as sock:
@@ -163,7 +161,7 @@ class TestExchange:
             len(each) for each in requests
         ]
 
-    @linux
+    @needs_tcp_info
     def test_of_a_reset(self, raw_server):
         """What was sent before a reset is all counted."""
         with connect(raw_server) as sock:
@@ -176,7 +174,7 @@ class TestExchange:
         assert exchange.response_body_bytes == 500_000
         assert exchange.wire_sent == len(head) + 500_000 == connection.wire_sent
 
-    @linux
+    @needs_tcp_info
     def test_of_an_upgrade(self, raw_server):
         """Raw bytes after an upgrade count as bodies."""
         with connect(raw_server) as sock:
@@ -254,7 +252,7 @@ class TestConnection:
         assert connection.received == 3 * len(request("GET", "/bytes/10"))
         assert connection.sent == 3 * (len(head) + 10)
 
-    @linux
+    @needs_tcp_info
     def test_of_the_kernel(self, raw_server):
         """The kernel has counted the same, the client's FIN not included."""
         ask(raw_server, "/bytes/100000")
@@ -263,7 +261,7 @@ class TestConnection:
         assert connection.wire_received == connection.received
         assert connection.wire_sent == connection.sent
 
-    @linux
+    @needs_tcp_info
     def test_of_tls(self, tls_server):
         """Under TLS the wire carries more than was said, and exactly what was handed to it."""
         reply = ask(tls_server, "/bytes/100000")

@@ -9,16 +9,9 @@ import socket
 
 import pytest
 
-from tests.network._sockets import SECONDS, crossed, only, outcome, wait_for
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import SECONDS, wait_for
 from volnux.telemetry import traced_socket
-
-
-@pytest.fixture(name="nobody")
-def _nobody():
-    """An address where nobody listens."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()
 
 
 def test_connection_refused(nobody, registry):

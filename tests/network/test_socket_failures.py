@@ -13,17 +13,10 @@ import traceback
 
 import pytest
 
-from tests.network._sockets import SECONDS, crossed, fill, only, outcome, reset, tcp_pair, wait_for
+from tests.network._records import crossed, only, outcome
+from tests.network._sockets import BIG, SECONDS, fill, reset, wait_for
 from volnux.telemetry import traced_socket
 from volnux.telemetry.clients._kernel import taken_bytes
-
-BIG = 20_000_000
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    with tcp_pair() as ends:
-        yield ends
 
 
 def test_reset(pair, registry):

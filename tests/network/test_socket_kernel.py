@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 
-import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from tests.network._sockets import tcp_pair
-from tests.network._tcp_info import LINUX, tcp_info
+from tests.network._tcp_info import needs_tcp_info, tcp_info
 from volnux.telemetry import capture, traced_socket
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
+pytestmark = needs_tcp_info
 
 
 def by_file(sock, data):

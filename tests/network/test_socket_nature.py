@@ -13,14 +13,9 @@ from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
-from tests.network._sockets import SECONDS, crossed, only, tcp_pair
+from tests.network._records import crossed, only
+from tests.network._sockets import SECONDS
 from volnux.telemetry import capture, traced_socket, untrace
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    with tcp_pair() as ends:
-        yield ends
 
 
 def running(registry):

@@ -8,16 +8,9 @@ from array import array
 
 import pytest
 
-from tests.network._sockets import crossed, only, tcp_pair
+from tests.network._records import crossed, only
+from tests.network._sockets import HUNDRED
 from volnux.telemetry import traced_socket
-
-HUNDRED = bytes(range(100))
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    with tcp_pair() as ends:
-        yield ends
 
 
 @pytest.fixture(name="file")

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 
 import pytest
 
 from tests.network._client import read_all, read_some
-from tests.network._tcp_info import LINUX, tcp_info, wait_until_sent
+from tests.network._sockets import fill, reset, wait_for
+from tests.network._tcp_info import needs_tcp_info, tcp_info, wait_until_sent
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    """The connecting and the accepted end of a connection."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listening,
-        socket.create_connection(listening.getsockname(), 10) as near,
-    ):
-        far, _ = listening.accept()
-        with far:
-            far.settimeout(10)
-            yield near, far
+pytestmark = needs_tcp_info
 
 
 def counts(pair):
     """Sent and received, of the connecting end and of the accepted one."""
     near, far = tcp_info(pair[0]), tcp_info(pair[1], accepted=True)
     return near.bytes_sent, near.bytes_received, far.bytes_sent, far.bytes_received
-
-
-def wait_for(sock, event):
-    """Wait until poll says so: something arrived."""
-    poll = select.poll()
-    poll.register(sock, event)
-    assert poll.poll(10_000)
-
-
-def reset(sock):
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 def test_new_connection(pair):
@@ -111,14 +86,7 @@ def test_reset(pair, near, noticed):
 def test_unsent(pair):
     """What the peer has no room for is not sent yet; once it reads, all is."""
     sock = pair[1]
-    sock.setblocking(False)
-    written = 0
-    try:
-        while True:
-            written += sock.send(bytes(100_000))
-    except BlockingIOError:
-        pass
-    sock.settimeout(10)
+    written = fill(sock)
     full = tcp_info(sock)
     read_some(pair[0], written)
     wait_until_sent(sock, 10)

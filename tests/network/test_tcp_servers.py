@@ -9,9 +9,7 @@ import pytest
 
 from tests.network._client import connect, read_all, read_some
 from tests.network._routes import content
-from tests.network._tcp_info import LINUX
-
-linux = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
+from tests.network._tcp_info import needs_tcp_info
 
 
 class TestEcho:
@@ -27,7 +25,7 @@ class TestEcho:
         assert (back, end) == (content(100_000), b"")
         assert (connection.received, connection.sent) == (100_000, 100_000)
 
-    @linux
+    @needs_tcp_info
     def test_kernel(self, echo_server):
         """The kernel has counted the same."""
         with connect(echo_server) as sock:

@@ -8,19 +8,12 @@ import warnings
 
 import pytest
 
-from tests.network._sockets import SECONDS, crossed, only, reset, tcp_pair
+from tests.network._records import crossed, only
+from tests.network._sockets import HUNDRED, SECONDS, reset
 from tests.network._tcp_info import LINUX, tcp_info
 from tests.network._tcp_server import EchoServer
 from tests.network._tls import connect, serving, take, wire
 from volnux.telemetry import traced_socket
-
-HUNDRED = bytes(range(100))
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    with tcp_pair() as ends:
-        yield ends
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,11 @@ import threading
 
 import pytest
 
-from tests.network._sockets import SECONDS, crossed, only, tcp_pair, wait_for
-from tests.network._tcp_info import LINUX, tcp_info
+from tests.network._records import crossed, only
+from tests.network._sockets import HUNDRED, SECONDS, wait_for
+from tests.network._tcp_info import LINUX, needs_tcp_info, tcp_info
 from tests.network._tls import connect, echo, serving, take, wire
 from volnux.telemetry import traced_socket
-
-HUNDRED = bytes(range(100))
-linux = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    with tcp_pair() as ends:
-        yield ends
 
 
 @pytest.mark.parametrize("size", [1, 100, 16_384, 16_385, 300_000])
@@ -38,7 +30,7 @@ def test_plain_bytes_are_what_the_program_exchanged(
     assert crossed(registry) == (size, size) == (seen.received, seen.sent)
 
 
-@linux
+@needs_tcp_info
 def test_wire_bytes_are_the_kernel_s(tls_echo_server, client_context, registry):
     """The handshake is in them, and both ends agree."""
     with connect(tls_echo_server, client_context) as sock:
@@ -54,7 +46,7 @@ def test_wire_bytes_are_the_kernel_s(tls_echo_server, client_context, registry):
     assert op.attributes["wire_source"] == "tcp_info"
 
 
-@linux
+@needs_tcp_info
 def test_wire_bytes_of_a_whole_connection(tls_echo_server, client_context, registry):
     """After an end in order, what the server has counted is ours, in both directions."""
     with connect(tls_echo_server, client_context) as sock:
@@ -205,7 +197,7 @@ def test_the_server_s_side(authority, client_context, registry, pair):
     assert (only(registry).operation, crossed(registry)) == ("serve", (50, 100))
 
 
-@linux
+@needs_tcp_info
 def test_a_listening_socket_of_tls(authority, client_context, registry):
     """What it accepts is traced from the handshake on."""
     listening = authority.server_context().wrap_socket(

@@ -6,19 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.network._web import HEADERS, PARENT, TRACE, injected, trace_in
+from tests.network._web import HEADER, PARENT, TRACE, injected, step, trace_in
 from volnux.telemetry import capture, extract, traced_event
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import Settings
 from volnux.telemetry.clients._trace import trace_headers
-
-HEADER = HEADERS["traceparent"]
-
-
-@traced_event("step")
-def step():
-    return injected()
-
 
 VALID = {
     "not sampled": (f"00-{TRACE}-{PARENT}-00", "00"),

@@ -7,17 +7,11 @@ import socket
 
 import pytest
 
-from tests.network._sockets import fill, reset, tcp_pair, wait_for
-from tests.network._tcp_info import LINUX
+from tests.network._sockets import fill, reset, wait_for
+from tests.network._tcp_info import needs_tcp_info
 from volnux.telemetry.clients._kernel import is_accepted, taken_bytes, wire_bytes
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="TCP_INFO is Linux's")
-
-
-@pytest.fixture(name="pair")
-def _pair():
-    with tcp_pair() as ends:
-        yield ends
+pytestmark = needs_tcp_info
 
 
 def counts(pair):

@@ -50,6 +50,17 @@ def _outcomes_of():
     return lambda event: [f"{one.number} {one.outcome}" for one in event.attempts]
 
 
+@pytest.fixture(name="interrupted")
+def _interrupted(clock):
+    """A sleep that is broken off after half a second."""
+
+    def sleep(seconds):
+        clock.advance(0.5)
+        raise KeyboardInterrupt
+
+    return sleep
+
+
 class Web:
     """An HTTP server on the loopback device, that counts the requests it reads.
 

@@ -13,12 +13,13 @@ import pytest
 import stamina
 from stamina.instrumentation import RetryHookFactory, get_on_retry_hooks, set_on_retry_hooks
 
+from tests.network._workers import cancel, in_threads
+from tests.retries._calls import EXHAUSTED, RECOVERED, Flaky, call_at_once, call_methods
 from volnux.telemetry import (
     TelemetryError,
     capture,
     current_event,
     get_retry_stats,
-    propagate,
     traced_event,
 )
 from volnux.telemetry.retries import (
@@ -61,20 +62,6 @@ def _no_sleep(monkeypatch, clock):
     monkeypatch.setattr("asyncio.sleep", sleep)
 
 
-class Flaky:
-    """Works for a second, and fails so often before it does not."""
-
-    def __init__(self, clock, failures=0, error=OSError):
-        self.clock, self.failures, self.error, self.asked = clock, failures, error, 0
-
-    def __call__(self):
-        self.asked += 1
-        self.clock.advance(1.0)
-        if self.asked <= self.failures:
-            raise self.error(f"attempt {self.asked}")
-        return self.asked
-
-
 def decorated(function, **settings):
     @traced_stamina
     @stamina.retry(**{**SETTINGS, **settings})
@@ -99,14 +86,6 @@ def call(function):
 
 def call_async(function):
     return asyncio.run(function())
-
-
-RECOVERED = [
-    (1, "failed", "OSError", "attempt 1", 1.0, 2.0),
-    (2, "failed", "OSError", "attempt 2", 1.0, 2.0),
-    (3, "completed", None, None, 1.0, 0.0),
-]
-EXHAUSTED = [*RECOVERED[:2], (3, "failed", "OSError", "attempt 3", 1.0, 0.0)]
 
 
 def in_block(function, **settings):
@@ -235,14 +214,9 @@ class TestOneCall:
         assert attempts_of(event) == [(1, "cancelled", kind.__name__, "attempt 1", 1.0, 0.0)]
 
     def test_interrupted_in_backoff_has_made_no_other_attempt(
-        self, registry, clock, attempts_of, retrying, call, monkeypatch
+        self, registry, clock, attempts_of, retrying, call, monkeypatch, interrupted
     ):
         """What was waited for has never been made, and the pause was as long as it was."""
-
-        def interrupted(seconds):
-            clock.advance(0.5)
-            raise KeyboardInterrupt
-
         monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=interrupted))
         monkeypatch.setattr("asyncio.sleep", interrupted)
         with traced_event("load"):
@@ -316,9 +290,7 @@ class TestCancelled:
             for _ in range(3):
                 await switch(0)
             clock.advance(1.5)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
 
         asyncio.run(main())
 
@@ -368,21 +340,7 @@ class TestSeveralCalls:
 
     def test_at_once_in_tasks_are_listed_call_by_call(self, registry, clock, outcomes_of):
         """Attempts of one function that interleave are not mixed."""
-        left = {"a": 1, "b": 2, "c": 0}
-
-        @traced_stamina
-        @stamina.retry(**SETTINGS)
-        async def fetch(name):
-            await asyncio.sleep(0)
-            left[name] -= 1
-            if left[name] >= 0:
-                raise OSError(name)
-
-        @traced_event("load")
-        async def load():
-            await asyncio.gather(*(fetch(name) for name in "abc"))
-
-        asyncio.run(load())
+        call_at_once(traced_stamina, stamina.retry(**SETTINGS))
 
         [event] = registry.events()
         assert outcomes_of(event) == [
@@ -571,11 +529,11 @@ class TestInstrument:
         """It may be called from anywhere."""
         barrier = threading.Barrier(8)
 
-        def install():
+        def install(number):
             barrier.wait()
             instrument_stamina()
 
-        in_threads(install, 8)
+        in_threads(install, range(8))
 
         assert len(get_on_retry_hooks()) == 1
 
@@ -611,37 +569,7 @@ class TestInstrument:
 class TestWhatItIsGiven:
     def test_may_be_a_method(self, registry, clock, outcomes_of):
         """In a class body, bound to an instance, and with classmethod and staticmethod."""
-
-        class Client:
-            asked = 0
-
-            @traced_stamina
-            @stamina.retry(**SETTINGS)
-            def get(self):
-                self.asked += 1
-                if self.asked == 1:
-                    raise OSError("busy")
-
-            @stamina.retry(**SETTINGS)
-            def put(self):
-                return self
-
-            @traced_stamina
-            @classmethod
-            @stamina.retry(**SETTINGS)
-            def make(cls):
-                return cls
-
-            @traced_stamina
-            @staticmethod
-            @stamina.retry(**SETTINGS)
-            def parse(text):
-                return text
-
-        client = Client()
-        client.get()
-        assert traced_stamina(client.put)() is client
-        assert (Client.make(), Client.parse("x")) == (Client, "x")
+        call_methods(traced_stamina, stamina.retry(**SETTINGS))
 
         attempts = [(event.event_name, len(event.attempts)) for event in registry.events()]
         assert attempts == [
@@ -771,7 +699,7 @@ class TestExactly:
                 except OSError:
                     pass
 
-        run = partial(in_threads, work, 8, each=True)
+        run = partial(in_threads, work, range(8))
         recording = capture(isolated=True, capacity=5_000, strict=True)
         with recording as registry, stamina.set_testing(True, attempts=3):
             traced_event("load")(run)() if shared else run()
@@ -814,13 +742,3 @@ class TestExactly:
             assert (len(events), stats.total_attempts) == (50, server.count)
         else:
             assert sum(len(event.attempts) for event in events) == server.count
-
-
-def in_threads(work, count, *, each=False):
-    """Run some work in so many threads at once, in the caller's context."""
-    works = [partial(work, number) if each else work for number in range(count)]
-    threads = [threading.Thread(target=propagate(one)) for one in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

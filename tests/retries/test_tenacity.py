@@ -7,7 +7,6 @@ import copy
 import inspect
 import pickle
 import threading
-from functools import partial
 
 import pytest
 import tenacity
@@ -23,30 +22,17 @@ from tenacity import (
     wait_none,
 )
 
+from tests.network._workers import cancel, in_threads
+from tests.retries._calls import EXHAUSTED, RECOVERED, Flaky, call_at_once, call_methods
 from volnux.telemetry import (
     TelemetryError,
     capture,
     current_event,
     get_retry_stats,
-    propagate,
     record_retry,
     traced_event,
 )
 from volnux.telemetry.retries import traced_retrying
-
-
-class Flaky:
-    """A function that works for a second, and fails so often before it does not."""
-
-    def __init__(self, clock, failures=0, error=OSError):
-        self.clock, self.failures, self.error, self.asked = clock, failures, error, 0
-
-    def __call__(self):
-        self.asked += 1
-        self.clock.advance(1.0)
-        if self.asked <= self.failures:
-            raise self.error(f"attempt {self.asked}")
-        return self.asked
 
 
 @pytest.fixture(name="settings")
@@ -90,11 +76,7 @@ class TestOneCall:
 
         [event] = registry.events()
         assert (event.status, event.retry_count, event.duration) == ("completed", 2, 7.0)
-        assert attempts_of(event) == [
-            (1, "failed", "OSError", "attempt 1", 1.0, 2.0),
-            (2, "failed", "OSError", "attempt 2", 1.0, 2.0),
-            (3, "completed", None, None, 1.0, 0.0),
-        ]
+        assert attempts_of(event) == RECOVERED
 
     def test_that_gives_up_fails_the_last_attempt(self, registry, clock, settings, attempts_of):
         """The event fails with tenacity's error, the attempts with the function's."""
@@ -103,11 +85,7 @@ class TestOneCall:
 
         [event] = registry.events()
         assert (event.status, event.error_type, event.retry_count) == ("failed", "RetryError", 2)
-        assert attempts_of(event) == [
-            (1, "failed", "OSError", "attempt 1", 1.0, 2.0),
-            (2, "failed", "OSError", "attempt 2", 1.0, 2.0),
-            (3, "failed", "OSError", "attempt 3", 1.0, 0.0),
-        ]
+        assert attempts_of(event) == EXHAUSTED
 
     def test_that_reraises_fails_as_the_function_did(self, registry, clock, settings, outcomes_of):
         """With reraise=True the program gets the function's own error."""
@@ -263,14 +241,9 @@ class TestInterrupted:
         assert attempts_of(event) == [(1, "cancelled", kind.__name__, "attempt 1", 1.0, 0.0)]
 
     def test_in_backoff_is_cancelled_without_another_attempt(
-        self, registry, clock, settings, attempts_of
+        self, registry, clock, settings, attempts_of, interrupted
     ):
         """What was waited for has never been made."""
-
-        def interrupted(seconds):
-            clock.advance(0.5)
-            raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt), traced_event("load"):
             decorated(Flaky(clock, failures=9), {**settings, "sleep": interrupted})()
 
@@ -279,14 +252,9 @@ class TestInterrupted:
         assert attempts_of(event) == [(1, "failed", "OSError", "attempt 1", 1.0, 0.5)]
 
     def test_in_backoff_and_caught_has_waited_no_longer(
-        self, registry, clock, settings, attempts_of
+        self, registry, clock, settings, attempts_of, interrupted
     ):
         """The pause ends where it was broken off, also if the event goes on."""
-
-        def interrupted(seconds):
-            clock.advance(0.5)
-            raise KeyboardInterrupt
-
         with traced_event("load"):
             with pytest.raises(KeyboardInterrupt):
                 decorated(Flaky(clock, failures=9), {**settings, "sleep": interrupted})()
@@ -311,9 +279,7 @@ class TestInterrupted:
             task = asyncio.ensure_future(fetch())
             await asyncio.sleep(0)
             clock.advance(4.0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
 
         asyncio.run(main())
 
@@ -344,9 +310,7 @@ class TestInterrupted:
             again = asyncio.Event()
             task = asyncio.ensure_future(fetch(again))
             await again.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await cancel(task)
 
         asyncio.run(main())
 
@@ -379,21 +343,7 @@ class TestSeveralCalls:
         self, registry, clock, async_settings, outcomes_of
     ):
         """Attempts of one function that interleave are not mixed."""
-        left = {"a": 1, "b": 2, "c": 0}
-
-        @traced_retrying
-        @retry(**async_settings)
-        async def fetch(name):
-            await asyncio.sleep(0)
-            left[name] -= 1
-            if left[name] >= 0:
-                raise OSError(name)
-
-        @traced_event("load")
-        async def load():
-            await asyncio.gather(*(fetch(name) for name in "abc"))
-
-        asyncio.run(load())
+        call_at_once(traced_retrying, retry(**async_settings))
 
         [event] = registry.events()
         assert outcomes_of(event) == [
@@ -415,16 +365,12 @@ class TestSeveralCalls:
             barrier.wait()
             raise OSError("busy")
 
-        def attempt():
+        def attempt(number):
             with pytest.raises(RetryError):
                 fetch()
 
         with traced_event("load"):
-            threads = [threading.Thread(target=propagate(attempt)) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            in_threads(attempt, range(2))
 
         [event] = registry.events()
         assert event.retry_count == 4
@@ -633,14 +579,9 @@ class TestLoops:
         assert outcomes_of(registry.events()[0]) == ["1 failed", "2 completed"]
 
     def test_interrupted_in_backoff_have_waited_no_longer(
-        self, registry, clock, settings, attempts_of
+        self, registry, clock, settings, attempts_of, interrupted
     ):
         """As calls."""
-
-        def interrupted(seconds):
-            clock.advance(0.5)
-            raise KeyboardInterrupt
-
         with traced_event("load"):
             with pytest.raises(KeyboardInterrupt):
                 for attempt in traced_retrying(Retrying(**{**settings, "sleep": interrupted})):
@@ -688,9 +629,7 @@ class TestLoops:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 clock.advance(4.0)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+                await cancel(task)
                 clock.advance(60.0)
 
         asyncio.run(main())
@@ -755,37 +694,7 @@ class TestWhatItIsGiven:
 
     def test_may_be_a_method(self, registry, clock, settings, outcomes_of):
         """In a class body, bound to an instance, and with classmethod and staticmethod."""
-
-        class Client:
-            asked = 0
-
-            @traced_retrying
-            @retry(**settings)
-            def get(self):
-                self.asked += 1
-                if self.asked == 1:
-                    raise OSError("busy")
-
-            @retry(**settings)
-            def put(self):
-                return self
-
-            @traced_retrying
-            @classmethod
-            @retry(**settings)
-            def make(cls):
-                return cls
-
-            @traced_retrying
-            @staticmethod
-            @retry(**settings)
-            def parse(text):
-                return text
-
-        client = Client()
-        client.get()
-        assert traced_retrying(client.put)() is client
-        assert (Client.make(), Client.parse("x")) == (Client, "x")
+        call_methods(traced_retrying, retry(**settings))
 
         attempts = [(event.event_name, len(event.attempts)) for event in registry.events()]
         assert attempts == [
@@ -1061,8 +970,9 @@ class TestOff:
 class TestExactly:
     """Attempts recorded are attempts made, by the server's own count."""
 
-    def test_eight_threads_of_five_hundred_calls(self, server):
-        """Every call an event of its own."""
+    @pytest.fixture(name="work")
+    def _work(self, server):
+        """Five hundred calls of a thread, some of them in vain."""
         # Not a decorated function: tenacity 9.2.1 has all calls of one share their statistics, so
         # that in threads it raises a KeyError of its own, telemetry or not.
         retrying = traced_retrying(Retrying(stop=stop_after_attempt(3), wait=wait_none()))
@@ -1077,6 +987,10 @@ class TestExactly:
                 except RetryError:
                     pass
 
+        return work
+
+    def test_eight_threads_of_five_hundred_calls(self, server, work):
+        """Every call an event of its own."""
         with capture(isolated=True, capacity=5_000, strict=True) as registry:
             in_threads(work, range(8))
 
@@ -1088,20 +1002,8 @@ class TestExactly:
         for event in events:
             assert [one.number for one in event.attempts] == list(range(1, event.retry_count + 2))
 
-    def test_eight_threads_in_one_event(self, server):
+    def test_eight_threads_in_one_event(self, server, work):
         """Every call in the same event."""
-        retrying = traced_retrying(Retrying(stop=stop_after_attempt(3), wait=wait_none()))
-
-        def fetch(key):
-            return server.ask(key, failures=hash(key) % 5)
-
-        def work(thread):
-            for number in range(500):
-                try:
-                    retrying(fetch, (thread, number))
-                except RetryError:
-                    pass
-
         with capture(isolated=True, strict=True) as registry:
             with traced_event("load"):
                 in_threads(work, range(8))
@@ -1138,12 +1040,3 @@ class TestExactly:
             assert (len(events), stats.total_attempts) == (50, server.count)
         else:
             assert sum(len(event.attempts) for event in events) == server.count
-
-
-def in_threads(work, keys):
-    """Run some work for each key, all at once, in the caller's context."""
-    threads = [threading.Thread(target=propagate(partial(work, key))) for key in keys]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

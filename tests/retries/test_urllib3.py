@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import socket
-import threading
 import time
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +13,8 @@ import urllib3
 from urllib3.exceptions import MaxRetryError, ProtocolError
 from urllib3.util import Retry
 
-from volnux.telemetry import TelemetryError, capture, get_retry_stats, propagate, traced_event
+from tests.network._workers import in_threads
+from volnux.telemetry import TelemetryError, capture, get_retry_stats, traced_event
 from volnux.telemetry.retries import traced_retry
 
 
@@ -160,14 +159,9 @@ class TestOneRequest:
 
 class TestInterrupted:
     def test_in_backoff_is_cancelled_without_another_attempt(
-        self, registry, clock, web, client, attempts_of, monkeypatch
+        self, registry, web, client, attempts_of, monkeypatch, interrupted
     ):
         """What was waited for has never been made, and the pause was as long as it was."""
-
-        def interrupted(seconds):
-            clock.advance(0.5)
-            raise KeyboardInterrupt
-
         monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=interrupted))
         web.plan["/a"] = [(503, {"Retry-After": "60"})]
         with pytest.raises(KeyboardInterrupt), traced_event("load"):
@@ -408,11 +402,7 @@ class TestExactly:
                 work(thread, traced_event("request")(fetch))
 
         with capture(isolated=True, strict=True) as registry:
-            threads = [threading.Thread(target=propagate(partial(run, n))) for n in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            in_threads(run, range(8))
         close(http)
 
         stats, events = registry.retry_stats(), registry.events()
