@@ -7,16 +7,18 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+import stamina
 import urllib3
+from stamina.instrumentation import set_on_retry_hooks
 from tenacity import AsyncRetrying, Retrying, stop_after_attempt, wait_none
 
 from tests.network._workers import in_threads
 from volnux.telemetry import capture
-from volnux.telemetry.retries import traced_retry, traced_retrying
+from volnux.telemetry.retries import traced_retry, traced_retrying, traced_stamina
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from tests.network._drivers import Body
     from tests.network._raw_server import RawServer
@@ -77,22 +79,28 @@ def _body(chance: random.Random) -> Body:
 
 
 def retried_requests(server: RawServer) -> Iterator[tuple[str, str, int, int]]:
-    """Yield what retried, how many calls of it, attempts recorded, and attempts that were made."""
-    made = _Attempts()
-    with capture(isolated=True, strict=True) as registry:
-        in_threads(partial(_by_tenacity, made), range(THREADS))
-        found = registry.retry_stats().total_retries
-    yield "tenacity: retries", f"{THREADS} threads x {CALLS} calls", found, made.again
-    made = _Attempts()
-    with capture(isolated=True, strict=True) as registry:
-        asyncio.run(_by_async_tenacity(made))
-        found = registry.retry_stats().total_retries
-    yield "tenacity: retries", f"{TASKS} tasks x {CALLS} calls", found, made.again
-    with capture(isolated=True, strict=True) as registry:
-        in_threads(partial(_by_urllib3, server), range(THREADS))
-        found = registry.retry_stats().total_retries
+    """Yield what retried, how many calls of it, retries recorded, and retries that were made."""
+    for what, by_threads, by_tasks in (
+        ("tenacity", _by_tenacity, _by_async_tenacity),
+        ("stamina", _by_stamina, _by_async_stamina),
+    ):
+        made = _Attempts()
+        found = _recorded(partial(in_threads, partial(by_threads, made), range(THREADS)))
+        yield f"{what}: retries", f"{THREADS} threads x {CALLS} calls", found, made.again
+        made = _Attempts()
+        found = _recorded(partial(_in_tasks, partial(by_tasks, made)))
+        yield f"{what}: retries", f"{TASKS} tasks x {CALLS} calls", found, made.again
+    found = _recorded(partial(in_threads, partial(_by_urllib3, server), range(THREADS)))
     asked = len(server.wait_exchanges(THREADS * CALLS)) - THREADS * CALLS
     yield "urllib3: retries", f"{THREADS} threads x {CALLS} requests", found, asked
+
+
+def _recorded(run: Callable[[], None]) -> int:
+    with capture(isolated=True, strict=True) as registry, stamina.set_testing(True, attempts=3):
+        set_on_retry_hooks([])  # stamina's own writes each retry to the log
+        run()
+        set_on_retry_hooks(None)
+        return registry.retry_stats().total_retries
 
 
 class _Attempts:
@@ -111,6 +119,17 @@ class _Attempts:
                 self.again += 1
                 raise OSError("busy")
 
+    async def ask_later(self, key: tuple[int, int]) -> None:
+        await asyncio.sleep(0)
+        self.ask(key)
+
+
+def _in_tasks(work: Callable[[int], Coroutine[object, object, None]]) -> None:
+    async def main() -> None:
+        await asyncio.gather(*map(work, range(TASKS)))
+
+    asyncio.run(main())
+
 
 def _by_tenacity(made: _Attempts, thread: int) -> None:
     retrying = traced_retrying(Retrying(stop=stop_after_attempt(3), wait=wait_none()))
@@ -118,17 +137,22 @@ def _by_tenacity(made: _Attempts, thread: int) -> None:
         retrying(made.ask, (thread, number))
 
 
-async def _by_async_tenacity(made: _Attempts) -> None:
-    async def ask(key: tuple[int, int]) -> None:
-        await asyncio.sleep(0)
-        made.ask(key)
+async def _by_async_tenacity(made: _Attempts, task: int) -> None:
+    retrying = traced_retrying(AsyncRetrying(stop=stop_after_attempt(3), wait=wait_none()))
+    for number in range(CALLS):
+        await retrying(made.ask_later, (task, number))
 
-    async def work(task: int) -> None:
-        retrying = traced_retrying(AsyncRetrying(stop=stop_after_attempt(3), wait=wait_none()))
-        for number in range(CALLS):
-            await retrying(ask, (task, number))
 
-    await asyncio.gather(*map(work, range(TASKS)))
+def _by_stamina(made: _Attempts, thread: int) -> None:
+    ask = traced_stamina(stamina.retry(on=OSError)(made.ask))
+    for number in range(CALLS):
+        ask((thread, number))
+
+
+async def _by_async_stamina(made: _Attempts, task: int) -> None:
+    ask = traced_stamina(stamina.retry(on=OSError)(made.ask_later))
+    for number in range(CALLS):
+        await ask((task, number))
 
 
 def _by_urllib3(server: RawServer, thread: int) -> None:
