@@ -255,8 +255,8 @@ FAILURES = (
 @traced_event("index")
 async def index_all(job: Job, root: Path, limit: int | None) -> None:
     """Take the files through the pipeline, a few at once."""
-    if sys.version_info < (3, 11) and (task := asyncio.current_task()):
-        # Later asyncios do so themselves: Ctrl-C cancels this task, wherever the loop is just now.
+    if task := asyncio.current_task():
+        # Ctrl-C cancels this task, between two steps of the loop: asyncio's own way cuts in anywhere.
         with contextlib.suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     # Closed early if there is a limit, which is no failure of the generator.
