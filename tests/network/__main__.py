@@ -18,6 +18,7 @@ from tests.network._connections import connections
 from tests.network._drivers import DRIVERS
 from tests.network._exactness import EXCHANGES, random_exchange, retried_requests
 from tests.network._raw_server import RawServer
+from tests.network._records import counts, kernel
 from tests.network._tcp_info import LINUX
 from volnux.telemetry import capture
 
@@ -50,9 +51,9 @@ def exchanges(kind: type[Driver]) -> Row:
     with RawServer() as server, capture(strict=True) as registry, kind() as driver:
         for _ in range(EXCHANGES):
             driver.fetch(*random_exchange(server, chance))
-        kernel = [(it.wire_received, it.wire_sent) for it in server.wait_exchanges(EXCHANGES)]
-    ours = [(op.bytes_sent, op.bytes_received) for op in registry.network_ops()]
-    return _compared(f"{kind.name}: bytes sent / received", "exchanges", ours, kernel)
+        theirs = kernel(server, EXCHANGES)
+    ours = counts(registry.network_ops())
+    return _compared(f"{kind.name}: bytes sent / received", "exchanges", ours, theirs)
 
 
 def _compared(what: str, things: str, ours: list[Any], theirs: list[Any]) -> Row:

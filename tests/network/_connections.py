@@ -12,6 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tests.network._protocols import closed
+from tests.network._records import counts
 from tests.network._sockets import SECONDS, wait_for
 from tests.network._tcp_server import SourceServer
 from tests.network._tls import connect, wire
@@ -31,12 +32,12 @@ Pair = tuple[Any, Any]
 def connections(authority: Authority) -> Iterator[tuple[str, list[Pair], list[Pair]]]:
     """Yield what connects and, of each connection, the bytes counted here and at the other end."""
     ops, seen = _counted(SourceServer(), _by_sockets)
-    yield "sockets: bytes sent / received", _plain(ops), _by_kernel(seen)
+    yield "sockets: bytes sent / received", counts(ops), _by_kernel(seen)
     ops, seen = _counted(SourceServer(), _by_streams)
-    yield "asyncio streams: bytes sent / received", _plain(ops), _by_kernel(seen)
+    yield "asyncio streams: bytes sent / received", counts(ops), _by_kernel(seen)
     ops, seen = _counted(SourceServer(tls=authority), _by_tls_sockets)
     far = [(it.received, it.sent) for it in seen]
-    yield "TLS sockets: plain bytes sent / received", _plain(ops), far
+    yield "TLS sockets: plain bytes sent / received", counts(ops), far
     yield "TLS sockets: wire bytes sent / received", [wire(op) for op in ops], _by_kernel(seen)
 
 
@@ -47,10 +48,6 @@ def _counted(
     with server, capture(strict=True) as registry:
         connecting(server, random.Random(f"table {connecting.__name__}"))
         return registry.network_ops(), server.wait_closed(CONNECTIONS)
-
-
-def _plain(ops: list[NetworkMetrics]) -> list[Pair]:
-    return [(op.bytes_sent, op.bytes_received) for op in ops]
 
 
 def _by_kernel(seen: list[Connection]) -> list[Pair]:

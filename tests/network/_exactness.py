@@ -13,7 +13,7 @@ from stamina.instrumentation import set_on_retry_hooks
 from tenacity import AsyncRetrying, Retrying, stop_after_attempt, wait_none
 
 from tests.network._workers import in_threads
-from volnux.telemetry import capture
+from volnux.telemetry import capture, traced_event
 from volnux.telemetry.retries import traced_retry, traced_retrying, traced_stamina
 
 if TYPE_CHECKING:
@@ -98,8 +98,10 @@ def retried_requests(server: RawServer) -> Iterator[tuple[str, str, int, int]]:
 def _recorded(run: Callable[[], None]) -> int:
     with capture(isolated=True, strict=True) as registry, stamina.set_testing(True, attempts=3):
         set_on_retry_hooks([])  # stamina's own writes each retry to the log
-        run()
-        set_on_retry_hooks(None)
+        try:
+            run()
+        finally:
+            set_on_retry_hooks(None)
         return registry.retry_stats().total_retries
 
 
@@ -156,8 +158,6 @@ async def _by_async_stamina(made: _Attempts, task: int) -> None:
 
 
 def _by_urllib3(server: RawServer, thread: int) -> None:
-    from volnux.telemetry import traced_event
-
     retry = traced_retry(urllib3.Retry(3, status_forcelist=[503], backoff_factor=0))
     with urllib3.PoolManager(retries=retry) as manager:
         for number in range(CALLS):

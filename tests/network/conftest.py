@@ -28,16 +28,9 @@ from volnux.telemetry import capture, instrument, uninstrument
 
 
 @pytest.fixture
-def registry():
-    """What the test records, in real time; an error inside volnux fails the test."""
+def timed_registry():
+    """As `registry`, in real time."""
     with capture(strict=True) as registry:
-        yield registry
-
-
-@pytest.fixture
-def clocked_registry(clock):
-    """The same on the test's clock."""
-    with capture(isolated=True, clock=clock, strict=True) as registry:
         yield registry
 
 

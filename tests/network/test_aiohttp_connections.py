@@ -40,11 +40,11 @@ def test_a_connection_that_is_older_than_the_tracing_is_reused(registry, raw_ser
     assert counts([op]) == kernel(raw_server, 2)[1:]
 
 
-def test_a_new_connection_says_how_long_it_took(registry, raw_server):
+def test_a_new_connection_says_how_long_it_took(timed_registry, raw_server):
     """Seconds to find the address and to connect are part of the first exchange only."""
     raw_server.host = "localhost"
     fetch_all(raw_server, ("/bytes/10",), ("/bytes/10",))
-    first, second = registry.network_ops()
+    first, second = timed_registry.network_ops()
     assert 0 < first.attributes["connect_seconds"] < first.latency
     assert 0 < first.attributes["dns_seconds"] < first.latency
     assert {"connect_seconds", "dns_seconds", "tls_seconds"}.isdisjoint(second.attributes)
@@ -66,7 +66,9 @@ def test_each_hop_of_a_redirect_is_an_operation(registry, raw_server):
     )
 
 
-def test_bytes_of_a_tls_exchange_are_plain_and_on_the_wire(registry, tls_server, client_context):
+def test_bytes_of_a_tls_exchange_are_plain_and_on_the_wire(
+    timed_registry, tls_server, client_context
+):
     """The message is told apart from its records and the handshake, which the kernel counts."""
 
     async def main():
@@ -78,7 +80,7 @@ def test_bytes_of_a_tls_exchange_are_plain_and_on_the_wire(registry, tls_server,
             await waiting.read()
 
     asyncio.run(main())
-    ops = registry.network_ops()
+    ops = timed_registry.network_ops()
     seen = tls_server.wait_exchanges(3)
     assert [op.bytes_sent for op in ops] == [
         each.request_head_bytes + each.request_framed_bytes for each in seen

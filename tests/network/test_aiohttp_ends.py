@@ -71,7 +71,7 @@ def test_a_response_without_a_body_ends_with_its_headers(registry, raw_server):
     asyncio.run(main())
 
 
-def test_the_next_exchange_may_use_the_connection_before_a_body_is_read(registry, raw_server):
+def test_the_next_exchange_may_use_the_connection_before_a_body_is_read(timed_registry, raw_server):
     """Its bytes are its own, and so are those of the body that waits."""
 
     async def main():
@@ -79,12 +79,12 @@ def test_the_next_exchange_may_use_the_connection_before_a_body_is_read(registry
             waiting = await client.get(raw_server.url("/bytes/100"))
             await waiting.content.wait_eof()
             await fetch(client, raw_server.url("/gzip/2000"))
-            first, second = registry.network_ops()
+            first, second = timed_registry.network_ops()
             assert (first.status, second.status) == ("running", "completed")
             assert await waiting.read() == content(100)
 
     asyncio.run(main())
-    first, second = registry.network_ops()
+    first, second = timed_registry.network_ops()
     assert (first.status, second.attributes["connection_reused"]) == ("completed", True)
     assert first.attributes["decoded"] == 100
     assert counts([first, second]) == kernel(raw_server, 2)

@@ -37,7 +37,7 @@ class TestOutcome:
         assert raised.value is error
         assert outcome(registry.events()[0]) == ("failed", "ValueError", "no")
 
-    def test_an_exception_after_its_page_is_the_failure(self, clocked_registry, clock):
+    def test_an_exception_after_its_page_is_the_failure(self, registry, clock):
         """As Starlette answers with 500, and raises then; the time is that of the answer."""
 
         def later():
@@ -47,7 +47,7 @@ class TestOutcome:
         with pytest.raises(ValueError):
             drive(ASGIMiddleware(saying({**START, "status": 500}, BODY, then=later)))
 
-        [event] = clocked_registry.events()
+        [event] = registry.events()
         assert outcome(event) == ("failed", "ValueError", "no")
         assert event.duration == 0.0
 
@@ -93,7 +93,7 @@ class TestOutcome:
 
         assert outcome(registry.events()[0]) == ("failed", "BrokenPipeError", "gone")
 
-    def test_it_ends_with_the_last_part_of_the_response(self, clocked_registry, clock):
+    def test_it_ends_with_the_last_part_of_the_response(self, registry, clock):
         """When that is sent; what is done in the background is under it all the same."""
 
         @traced_event("background")
@@ -104,7 +104,7 @@ class TestOutcome:
             clock.advance(1)
 
         drive(ASGIMiddleware(saying(START, PART, PART, BODY, then=background)), send=send)
-        [request], [later] = clocked_registry.events("GET"), clocked_registry.events("background")
+        [request], [later] = registry.events("GET"), registry.events("background")
         assert (request.duration, later.parent_id) == (4.0, request.task_id)
 
     @pytest.mark.parametrize("kind", ["pathsend", "zerocopysend"])

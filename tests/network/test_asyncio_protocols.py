@@ -35,7 +35,7 @@ class TestConnections:
 
         assert crossed(registry) == (seen.received, seen.sent) == (100, 100)
 
-    def test_is_an_operation(self, run, echo_server, clocked_registry, clock):
+    def test_is_an_operation(self, run, echo_server, registry, clock):
         """To the host and port, under the current event, until it is lost."""
 
         async def main():
@@ -47,7 +47,7 @@ class TestConnections:
             return event.task_id
 
         parent = run(main())
-        op = only(clocked_registry)
+        op = only(registry)
 
         assert (op.host, op.port, op.operation) == (*echo_server.address, "ask")
         assert (op.parent_id, op.latency, op.status) == (parent, 2, "completed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import socket
 import ssl
 import weakref
 from http.client import HTTPConnection
@@ -15,6 +16,7 @@ from urllib3.util.ssltransport import SSLTransport
 
 from tests.network._httpx_proxies import serving, tunnel
 from volnux.telemetry import traced_client
+from volnux.telemetry._render import PLAIN_WEIGHT, weight_of
 
 
 @contextlib.contextmanager
@@ -146,3 +148,36 @@ def test_a_context_of_the_programs_own_is_used(registry, authority, tls_server):
         manager.request("GET", tls_server.url("/bytes/1"))
     assert asked == ["127.0.0.1"]
     assert len(registry.network_ops()) == 2
+
+
+def test_what_is_set_on_a_connections_socket_is_set_on_its_own(registry, raw_server):
+    """Also where the proxy has the name itself, to be found sooner."""
+
+    class Own(socket.socket):
+        pass
+
+    connection = traced_client(HTTPConnection(raw_server.host, raw_server.port))
+    with contextlib.closing(connection), Own() as sock:
+        sock.connect((raw_server.host, raw_server.port))
+        connection.sock = sock
+        connection.request("GET", "/bytes/1")
+        connection.sock.settimeout = patched = print
+        assert (sock.settimeout, connection.sock.settimeout) == (patched, patched)
+        assert connection.sock.fileno() == sock.fileno()
+        connection.getresponse().read()
+
+
+def test_an_exchange_weighs_what_it_keeps_of_its_response(registry):
+    """In the queue before a publisher, whether anybody has looked at it or not."""
+    weights = []
+    for padding in (0, 1500):
+        head = f"HTTP/1.1 200 OK\r\nX-Padding: {'x' * padding}\r\nContent-Length: 0\r\n\r\n"
+        connection = traced_client(HTTPConnection("example.org"))
+        connection.sock = Canned(head.encode())
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        connection.close()
+        weights.append(weight_of(registry.entries(network=True)[0][-1]))
+    assert weights[1] - weights[0] == 1500
+    assert registry.network_ops()[-1].attributes["http.request.method"] == "GET"
+    assert weight_of(registry.entries(network=True)[0][-1]) > PLAIN_WEIGHT

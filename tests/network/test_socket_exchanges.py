@@ -36,14 +36,14 @@ def test_bytes_count_for_the_exchange(pair, registry):
     assert told(registry) == {"tcp": (3, 6), "LOGIN": (10, 20), "STAT": (20, 40)}
 
 
-def test_the_exchange_is_an_operation(pair, clocked_registry, clock):
+def test_the_exchange_is_an_operation(pair, registry, clock):
     """It goes to the same host, runs under the event that is current in it, and has its own time."""
     with traced_socket(pair[0]) as sock:
         peer = sock.getpeername()
         with traced_event("step") as event, sock.exchange("LOGIN") as op:
             clock.advance(2)
             op.set_attribute("user", "ada")
-    connection, login = clocked_registry.network_ops()
+    connection, login = registry.network_ops()
 
     assert (login.host, login.port) == peer
     assert (login.parent_id, login.latency) == (event.task_id, 2)

@@ -96,20 +96,20 @@ def test_a_socket_pair(registry):
     assert (only(registry).host, crossed(registry)) == ("localhost", (0, 1))
 
 
-def test_whom_it_goes_to_and_under_what(pair, clocked_registry, clock):
+def test_whom_it_goes_to_and_under_what(pair, registry, clock):
     """The operation has the peer's name, runs under the current event, and lasts until the close."""
     with traced_event("step") as event:
         sock = traced_socket(pair[0])
     peer = sock.getpeername()
     clock.advance(1.5)
     sock.close()
-    op = only(clocked_registry)
+    op = only(registry)
 
     assert (op.host, op.port, op.operation, op.parent_id) == (*peer, "tcp", event.task_id)
     assert (op.latency, op.status, op.attributes) == (1.5, "completed", {"source": "counted"})
 
 
-def test_the_first_byte(pair, clocked_registry, clock):
+def test_the_first_byte(pair, registry, clock):
     """The time to the first byte is that of the first that came."""
     with traced_socket(pair[0]) as sock:
         clock.advance(1)
@@ -119,7 +119,7 @@ def test_the_first_byte(pair, clocked_registry, clock):
         pair[1].sendall(b"x")
         sock.recv(1)
 
-    assert only(clocked_registry).time_to_first_byte == 1
+    assert only(registry).time_to_first_byte == 1
 
 
 def test_connected_later(echo_server, registry):

@@ -95,7 +95,7 @@ class TestOutcome:
         call(WSGIMiddleware(lambda environ, start_response: Response()))
         assert outcome(registry.events()[0])[:2] == ("failed", "NoResponse")
 
-    def test_it_lasts_until_the_response_is_closed(self, clocked_registry, clock):
+    def test_it_lasts_until_the_response_is_closed(self, registry, clock):
         """Not only until the application has returned."""
 
         def later():
@@ -107,9 +107,9 @@ class TestOutcome:
 
         response = call(WSGIMiddleware(answering(Response(later, close=close))), read=False)
         assert list(response) == [b"x"]
-        assert clocked_registry.events()[0].status == "running"
+        assert registry.events()[0].status == "running"
         response.close()
-        [event] = clocked_registry.events()
+        [event] = registry.events()
         assert (event.status, event.duration) == ("completed", 5.0)
 
     def test_it_ends_with_a_response_that_nothing_closes(self, registry):

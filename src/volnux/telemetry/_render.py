@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 #: What a plain entry is taken to weigh in a queue, in bytes: measured, list and numbers together.
 PLAIN_WEIGHT = 400
-#: The same of an exchange, with the head of its response.
-LATER_WEIGHT = 1_200
 #: Stands in `LATE` of an ended entry whose surplus attributes have been counted: no matter how often it is looked at.
 COUNTED = "counted"
 #: Makes the attributes of an exchange of what it left with its entry.
@@ -81,11 +79,12 @@ def running_record(raw: Raw) -> EventMetrics | NetworkMetrics:
 def weight_of(raw: Raw) -> int:
     """Return an estimate of the bytes that an entry occupies."""
     extra = raw[EXTRA]
+    later = weigh(raw[LATER]) if len(raw) > LATER else 0
     if extra is None or extra is PLAIN_OP:
-        return PLAIN_WEIGHT if len(raw) <= LATER else LATER_WEIGHT
+        return PLAIN_WEIGHT + later
     if type(extra) is Adopted:
         return 4 * PLAIN_WEIGHT
-    weight = 2 * PLAIN_WEIGHT + len(extra.error or "")
+    weight = 2 * PLAIN_WEIGHT + len(extra.error or "") + later
     if extra.attributes:
         weight += weigh(extra.attributes)
     if not extra.network:
@@ -95,11 +94,11 @@ def weight_of(raw: Raw) -> int:
 
 def weigh(value: Any) -> int:
     """Return an estimate of the bytes of plain, bounded data."""
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)):
         return 60 + len(value)
     if isinstance(value, dict):
         return 200 + sum(weigh(key) + weigh(item) for key, item in value.items())
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return 60 + sum(map(weigh, value))
     return 30
 

@@ -16,7 +16,7 @@ from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import ACTIVE, mishap
 from volnux.telemetry.clients._http_socket import HttpSocket, OtherSocket, carrier
-from volnux.telemetry.clients._patching import LOCK, Tap
+from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +65,6 @@ def begin(connection: Any, method: str, target: str, settings: Settings) -> Exch
         exchange = Exchange(method, host, port, target, settings)
         if settings.propagate_trace:
             exchange.goes_along = True
-            if not TRACE_TAP:
-                _tap_headers()
         state[EXCHANGE] = exchange
         if connection.sock is not None:
             _carry(connection, exchange, reused=True)
@@ -215,12 +213,6 @@ def _ending_headers(original: Callable[..., Any]) -> Callable[..., Any]:
     return endheaders
 
 
-def _tap_headers() -> None:
-    with LOCK:
-        if TAP:
-            TRACE_TAP.use(TAP)
-
-
 def _take_along(connection: Any, exchange: Exchange) -> None:
     """Have the request carry our trace, unless it carries one."""
     from volnux.telemetry.clients._trace import trace_headers
@@ -260,16 +252,11 @@ def _install(patches: Patches) -> None:
     patches.wrap(HTTPConnection, "connect", connecting)
     patches.wrap(HTTPSConnection, "connect", connecting)
     patches.wrap(HTTPConnection, "putrequest", _putting)
+    patches.wrap(HTTPConnection, "endheaders", _ending_headers)
     patches.wrap(HTTPConnection, "getresponse", _getting)
 
 
-def _uninstall() -> None:
-    TRACE_TAP.drop(TAP)
-
-
-TAP = Tap(_install, _uninstall)
-#: Used from the first request on that is to carry a trace: the others need not go past it.
-TRACE_TAP = Tap(lambda patches: patches.wrap(HTTPConnection, "endheaders", _ending_headers))
+TAP = Tap(_install)
 
 
 # --- what every instrument has ----------------------------------------------------------------------

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from io import BufferedIOBase, BufferedReader, RawIOBase
+from operator import attrgetter
 from socket import SocketIO, socket
 from ssl import SSLSocket
-from time import monotonic
 from weakref import WeakKeyDictionary
 
 from volnux.telemetry._proxy import Proxy, proxy_class
 from volnux.telemetry.clients._socket import CountedSocket, counted
-from volnux.telemetry.clients._told import SHORT_HEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +32,23 @@ def carrier(sock: Any, exchange: Exchange) -> Any:
     return found
 
 
+def _passed_on(name: str) -> Any:
+    def change(self: Any, value: Any) -> None:
+        setattr(self.__wrapped__, name, value)
+
+    return property(attrgetter(f"__wrapped__.{name}"), change)
+
+
 class HttpSocket(CountedSocket):
     """A socket whose account is an exchange at a time."""
 
     #: Whether an exchange has used it; whether it is one of TLS.
     _self_used = _self_is_tls = False
     _self_account: Exchange
+
+    #: What urllib3 asks for in every exchange. Found here at once: what a proxy has not is looked for in
+    #: vain first, and before Python 3.12 an exception is made each time.
+    fileno, settimeout, shutdown = map(_passed_on, ("fileno", "settimeout", "shutdown"))
 
     def makefile(self, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         if mode != "rb" or args or kwargs:
@@ -48,28 +58,6 @@ class HttpSocket(CountedSocket):
         file._exchange = self._self_account
         sock._io_refs += 1  # as its own does: a closed socket stays open for its files
         return BufferedReader(file)
-
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
-        exchange = self._self_account
-        raw = exchange._raw
-        size = len(data) if type(data) is bytes else SHORT_HEAD
-        if size >= SHORT_HEAD or flags or exchange._out is not None or raw is None:
-            super().sendall(data, flags)
-            return
-        # As most requests go: short, and at once. The rest of it is done as above, too.
-        begun = monotonic()
-        try:
-            count = self._self_send(data)
-        except BaseException as error:
-            self._self_failed(error)
-            raise
-        if count == size and exchange._request is None and not exchange._ended:
-            raw[9] += count
-            exchange._out = data
-            return
-        exchange.sent(count, data)
-        if count < size:
-            self._self_send_rest(data, count, flags, begun)
 
 
 class ResponseFile(SocketIO):

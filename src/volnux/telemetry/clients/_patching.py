@@ -77,10 +77,6 @@ class Tap:
         self._patches = Patches()
         self._users: set[object] = set()
 
-    def __bool__(self) -> bool:
-        """Whether it stands."""
-        return bool(self._users)
-
     def use(self, user: object) -> None:
         """Have it stand for this user; nothing changes when it does already."""
         with LOCK:

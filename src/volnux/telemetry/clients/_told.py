@@ -66,9 +66,9 @@ def where_cut(response: Framing) -> tuple[str, str]:
 
 def failed_by(status: int | None) -> tuple[str, str] | None:
     """Return the error type and text of a response that says it is a failure; None of any other."""
-    return (
-        None if status is None or status < FAILED_FROM else (str(status), f"HTTP status {status}")
-    )
+    if status is None or status < FAILED_FROM:
+        return None
+    return str(status), f"HTTP status {status}"
 
 
 def described(method: str, sent: int, response: Framing, told: tuple[Any, ...]) -> dict[str, Any]:
