@@ -12,7 +12,7 @@ import urllib3
 from stamina.instrumentation import set_on_retry_hooks
 from tenacity import AsyncRetrying, Retrying, stop_after_attempt, wait_none
 
-from tests.network._workers import in_threads
+from tests.at_once import in_threads
 from volnux.telemetry import capture, traced_event
 from volnux.telemetry.retries import traced_retry, traced_retrying, traced_stamina
 

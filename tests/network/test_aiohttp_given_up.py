@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
 
+from tests.at_once import cancel
 from tests.network._aiohttp_client import failing
 from tests.network._records import ended
-from tests.network._workers import cancel, in_a_fork
+from tests.workers import in_fork
 from volnux.telemetry import capture, traced_client
 
 
@@ -212,7 +213,7 @@ def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
         async with traced_client(aiohttp.ClientSession()) as client:
             response = await client.get(raw_server.url("/bytes/100"))
             await response.content.wait_eof()
-            in_a_fork(response.release)
+            in_fork(response.release)
             await response.read()
 
     asyncio.run(main())

@@ -9,11 +9,11 @@ import socket
 
 import pytest
 
+from tests.at_once import cancel
 from tests.network._protocols import ask, closed, listening, turns
 from tests.network._records import crossed, only, outcome
 from tests.network._sockets import BIG, HUNDRED, reset
 from tests.network._tcp_info import needs_tcp_info, tcp_info
-from tests.network._workers import cancel
 from volnux.telemetry import traced_open_connection, traced_open_unix_connection
 
 

@@ -6,10 +6,10 @@ import gc
 
 import pytest
 
+from tests.at_once import in_threads
 from tests.network._drivers import DRIVERS
 from tests.network._exactness import PLAIN
 from tests.network._records import counts, equal_to_the_kernel, kernel, only
-from tests.network._workers import in_threads
 from volnux.telemetry import traced_event
 
 

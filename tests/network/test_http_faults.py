@@ -14,7 +14,7 @@ from tests.network._drivers import ON_HTTP_CLIENT as DRIVERS
 from tests.network._drivers import HttpClient, Requests, Urllib3
 from tests.network._raw_server import RawServer
 from tests.network._records import ended
-from tests.network._workers import in_a_fork
+from tests.workers import in_fork
 from volnux.telemetry import capture, traced_client
 
 
@@ -205,7 +205,7 @@ def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
     """The child goes on with its own records; the parent's operation ends once."""
     with Requests() as driver:
         response = driver.start(raw_server.url("/bytes/100"))
-        in_a_fork(response.close)
+        in_fork(response.close)
         driver.read(response)
         op = ended(registry)
         assert op.status == "completed"

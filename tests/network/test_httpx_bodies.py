@@ -9,10 +9,10 @@ import random
 import httpx
 import pytest
 
+from tests.at_once import in_threads
 from tests.network._exactness import EXCHANGES, random_exchange
 from tests.network._httpx_runs import ASYNC
 from tests.network._records import counts, ended, equal_to_the_kernel, kernel
-from tests.network._workers import in_threads
 from volnux.telemetry import traced_client
 
 

@@ -10,9 +10,10 @@ import threading
 import httpx
 import pytest
 
+from tests.at_once import cancel
 from tests.network._httpx_runs import ASYNC
 from tests.network._records import ended
-from tests.network._workers import cancel, in_a_fork
+from tests.workers import in_fork
 from volnux.telemetry import traced_client
 
 
@@ -186,7 +187,7 @@ def test_a_fork_with_an_open_client_keeps_both_right(registry, raw_server):
 
     with traced_client(httpx.Client()) as client:
         with client.stream("GET", raw_server.url("/bytes/100")) as response:
-            in_a_fork(let_go)
+            in_fork(let_go)
             response.read()
         op = ended(registry)
     assert op.status == "completed"

@@ -7,9 +7,9 @@ import asyncio
 import httpx
 import pytest
 
+from tests.at_once import in_threads
 from tests.network._httpx_runs import HTTP2
 from tests.network._records import ended
-from tests.network._workers import in_threads
 from volnux.telemetry import instrument, traced_client, uninstrument
 from volnux.telemetry.clients._kernel import wire_bytes
 

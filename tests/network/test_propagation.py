@@ -130,15 +130,8 @@ class TestTraces:
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_a_forked_child_goes_on_in_the_same_trace(self, registry):
         """Parent and child call the event around the fork the same."""
-        read, write = os.pipe()
         with traced_event("a"):
-            if (child := os.fork()) == 0:
-                os.write(write, trace_in(step()).encode())
-                os._exit(0)
-            os.waitpid(child, 0)
-            assert os.read(read, 100).decode() == trace_in(injected())
-        os.close(read)
-        os.close(write)
+            assert workers.in_fork(lambda: trace_in(step())) == trace_in(injected())
 
     def test_a_worker_goes_on_in_the_same_trace(self, registry):
         """What is sent from a process pool belongs to the tree of who asked for it."""

@@ -15,6 +15,7 @@ import pytest
 
 from tests.network._records import crossed, only
 from tests.network._sockets import SECONDS
+from tests.workers import in_fork
 from volnux.telemetry import capture, traced_socket, untrace
 
 
@@ -244,13 +245,14 @@ def test_forked_with_one_open(is_folded, pair):
         sock = traced_socket(pair[0])
         if is_folded:
             registry.fold()
-        pid = os.fork()
-        if not pid:
+
+        def child():
             sock.send(b"child")
             sock.close()
             health = registry.health()
-            os._exit((health.started, health.finished, health.in_flight) != (0, 0, 0))
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            return health.started, health.finished, health.in_flight
+
+        assert in_fork(child) == (0, 0, 0)
         sock.send(b"parent")
         sock.close()
         pair[1].settimeout(SECONDS)

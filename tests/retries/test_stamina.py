@@ -13,7 +13,7 @@ import pytest
 import stamina
 from stamina.instrumentation import RetryHookFactory, get_on_retry_hooks, set_on_retry_hooks
 
-from tests.network._workers import cancel, in_threads
+from tests.at_once import cancel, in_threads
 from tests.retries._calls import EXHAUSTED, RECOVERED, Flaky, call_at_once, call_methods
 from volnux.telemetry import (
     TelemetryError,

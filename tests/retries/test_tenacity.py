@@ -22,7 +22,7 @@ from tenacity import (
     wait_none,
 )
 
-from tests.network._workers import cancel, in_threads
+from tests.at_once import cancel, in_threads
 from tests.retries._calls import EXHAUSTED, RECOVERED, Flaky, call_at_once, call_methods
 from volnux.telemetry import (
     TelemetryError,

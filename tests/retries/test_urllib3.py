@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import MaxRetryError, ProtocolError
 from urllib3.util import Retry
 
-from tests.network._workers import in_threads
+from tests.at_once import in_threads
 from volnux.telemetry import TelemetryError, capture, get_retry_stats, traced_event
 from volnux.telemetry.retries import traced_retry
 
