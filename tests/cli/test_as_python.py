@@ -195,7 +195,8 @@ def test_ctrl_c_ends_it_by_the_signal(machine, report):
 def test_ctrl_c_that_is_caught_is_the_programs_own_affair(machine):
     """A program that handles the interrupt goes on."""
     machine.write(
-        "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        # In short sleeps: an interrupt that comes just as one begins waits for its end.
+        "import time\ntry:\n    print('ready', flush=True)\n    for _ in range(600): time.sleep(0.1)\n"
         "except KeyboardInterrupt:\n    print('caught')\n    raise SystemExit(5)"
     )
     process = machine.start("-m", "volnux", "run", "--no-report", "program.py")
