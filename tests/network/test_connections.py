@@ -90,7 +90,7 @@ def test_a_connection_that_is_dropped_before_an_answer_ends_its_operation(regist
     connection = traced_client(HTTPConnection(raw_server.host, raw_server.port))
     connection.request("GET", "/hang-before-headers")
     assert registry.health().in_flight == 1
-    sock = connection.sock.__wrapped__  # or the socket itself would complain of it
+    sock = connection.sock  # kept, or it would complain
     del connection
     gc.collect()
     sock.close()

@@ -117,7 +117,7 @@ class EventSite(Site):
 class OpSite(Site):
     """A host, port and operation: every exchange of that kind is an operation of this site."""
 
-    __slots__ = ("host", "key", "operation", "port")
+    __slots__ = ("host", "key", "operation", "port", "said")
     network = True
 
     def __init__(self, host: Any, port: Any, operation: Any) -> None:
@@ -127,6 +127,8 @@ class OpSite(Site):
         self.port = port_number(port)
         self.operation = rule.name(operation)
         self.key = (self.host, self.port, self.operation)
+        #: What the last exchange said, shared by those that say the same: most do, and so less is kept.
+        self.said: Any = None
 
 
 def port_number(port: Any) -> int | None:

@@ -46,13 +46,26 @@ class Hop(Exchange):
         resolving, connecting: while a connection is made, when that began, and when there was an address.
     """
 
-    line: Line | None = None
-    resolving = connecting = 0.0
-    _is_packed = False
-    _key = 0
-    _answer: Callable[[], Any] | None = None
-    _reader: Any = None
-    _interrupted: BaseException | None = None
+    __slots__ = (
+        "_answer",
+        "_interrupted",
+        "_is_packed",
+        "_key",
+        "_reader",
+        "connecting",
+        "line",
+        "resolving",
+    )
+
+    def __init__(self, *args: Any) -> None:
+        Exchange.__init__(self, *args)
+        self.line: Line | None = None
+        self.resolving = self.connecting = 0.0
+        self._is_packed = False
+        self._key = 0
+        self._answer: Callable[[], Any] | None = None
+        self._reader: Any = None
+        self._interrupted: BaseException | None = None
 
     def answered(self, response: Any) -> None:
         """Say that the headers have come: the body can be read."""

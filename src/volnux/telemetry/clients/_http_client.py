@@ -6,16 +6,16 @@ closed that the response is read from, which `http.client` does at the end of th
 
 from __future__ import annotations
 
-import ssl
 from contextvars import ContextVar
 from functools import wraps
 from http.client import HTTPConnection, HTTPSConnection
 from time import perf_counter
+from weakref import proxy, ref
 
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import ACTIVE, mishap
-from volnux.telemetry.clients._http_socket import HttpSocket, OtherSocket, carrier
+from volnux.telemetry.clients._http_socket import CARRIERS, made_to_count
 from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
@@ -26,50 +26,58 @@ if TYPE_CHECKING:
     from volnux.telemetry.clients._gate import Settings
     from volnux.telemetry.clients._patching import Patches
 
-#: What we keep in a connection: its settings, its exchange, and while it connects the seconds so far.
-SETTINGS, EXCHANGE, CONNECTING = "_volnux_settings", "_volnux_exchange", "_volnux_connecting"
 #: Method and target of the request that a pool is making, where it connects before it says so.
 REQUEST: ContextVar[tuple[str, str] | None] = ContextVar("volnux_request", default=None)
-#: The settings while all connections of the process are traced.
-_everywhere: list[Settings] = []
+#: What we keep in a connection, and in the classes where it has none. By attributes: to look into what
+#: an object's `__dict__` is would make all attributes slow that the library itself asks for.
+OURS: dict[str, Any] = {
+    #: Its settings, or those of all connections of a class.
+    "_volnux_settings": None,
+    #: Its exchange, the last one if none is under way.
+    "_volnux_exchange": None,
+    #: While it connects, None or the seconds that the plain socket took; False at any other time.
+    "_volnux_connecting": False,
+    #: Whether bodies are decoded after they have been read from the response.
+    "_volnux_decodes": False,
+}
 
 
 def settings_of(connection: Any) -> Settings | None:
     """Return how a connection's next exchange is recorded; None if it is not."""
     settings = ACTIVE.get()
-    if settings is not None or not SWITCH.on:
-        return settings
-    own: Settings | None = vars(connection).get(SETTINGS)
-    if own is None and _everywhere:
-        return _everywhere[0]
-    return own
+    if settings is None and SWITCH.on:
+        settings = connection._volnux_settings
+    return settings
 
 
 def exchange_of(connection: Any) -> Exchange | None:
     """Return the exchange that a connection has under way, or None."""
-    exchange: Exchange | None = connection.__dict__.get(EXCHANGE)
+    exchange: Exchange | None = connection._volnux_exchange
     return None if exchange is None or exchange._ended else exchange
 
 
 def begin(connection: Any, method: str, target: str, settings: Settings) -> Exchange | None:
     """Begin an exchange on a connection, in place of the one before it; None if that goes wrong."""
-    state = connection.__dict__
     try:
-        before = state.get(EXCHANGE)
+        before = connection._volnux_exchange
         if before is not None and not before._ended:
             before.end()
-        if state.get("_tunnel_host") or "://" in target[:8]:
+        if connection._tunnel_host or target[:1] != "/":
             host, port = _server_of(connection, target)
         else:
             host, port = connection.host, connection.port
         exchange = Exchange(method, host, port, target, settings)
-        if settings.propagate_trace:
-            exchange.goes_along = True
-        state[EXCHANGE] = exchange
-        if connection.sock is not None:
-            _carry(connection, exchange, reused=True)
+        connection._volnux_exchange = exchange
+        sock = connection.sock
+        if sock is not None:
+            carrier = CARRIERS.get(id(sock))
+            if carrier is None or carrier.is_tls or not carrier.is_used:
+                _carry(connection, exchange, reused=True)
+            else:  # as almost always; what `_carry` does, at once
+                carrier.exchange = ref(exchange)
+                exchange._reused = True
     except Exception as error:  # noqa: BLE001  # the request goes unrecorded
-        state.pop(EXCHANGE, None)
+        connection._volnux_exchange = None
         mishap("exchange", error)
         return None
     return exchange
@@ -94,15 +102,17 @@ def _server_of(connection: Any, target: str) -> tuple[str, int | None]:
 def _carry(connection: Any, exchange: Exchange, *, reused: bool) -> None:
     """Have what crosses a connection's socket count for an exchange."""
     sock = connection.sock
-    if issubclass(type(sock), (HttpSocket, OtherSocket)):
-        reused = reused and sock._self_used
-        sock._self_account = exchange
+    carrier = CARRIERS.get(id(sock))
+    if carrier is None:
+        connection.sock = sock = made_to_count(sock)
+        carrier = CARRIERS[id(sock)]
     else:
-        connection.sock = sock = carrier(sock, exchange)
-    sock._self_used = True
+        reused = reused and carrier.is_used
+    carrier.is_used = True
+    carrier.exchange = ref(exchange)
     exchange._reused = reused
-    if sock._self_is_tls:
-        exchange.connected(sock.__wrapped__, reused=reused, is_tls=True)
+    if carrier.is_tls:
+        exchange.connected(proxy(sock), reused=reused, is_tls=True)
 
 
 # --- the taps ---------------------------------------------------------------------------------------
@@ -117,7 +127,7 @@ def connecting(original: Callable[..., Any]) -> Callable[..., Any]:
         if settings is None:
             original(self, *args, **kwargs)
             return
-        if CONNECTING in vars(self):  # of a class above: what it takes is the time without TLS
+        if self._volnux_connecting is not False:  # of a class above: what it takes is the time without TLS
             _timed(self, original, args, kwargs)
             return
         exchange = exchange_of(self)
@@ -125,7 +135,7 @@ def connecting(original: Callable[..., Any]) -> Callable[..., Any]:
         # urllib3's HTTP/2, an experiment, connects like the others but sends in ways of its own.
         if exchange is None and request is not None and not hasattr(self, "_h2_conn"):
             exchange = begin(self, *request, settings)
-        setattr(self, CONNECTING, None)
+        self._volnux_connecting = None
         start = perf_counter()
         try:
             original(self, *args, **kwargs)
@@ -135,7 +145,7 @@ def connecting(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
         finally:
             seconds = perf_counter() - start
-            plain = vars(self).pop(CONNECTING, None)
+            plain, self._volnux_connecting = self._volnux_connecting, False
         _connected(self, exchange, seconds, plain)
 
     return connect
@@ -146,7 +156,7 @@ def _timed(connection: Any, original: Callable[..., Any], args: Any, kwargs: Any
     try:
         return original(connection, *args, **kwargs)
     finally:
-        setattr(connection, CONNECTING, perf_counter() - start)
+        connection._volnux_connecting = perf_counter() - start
 
 
 def making(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,7 +164,7 @@ def making(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def make(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if CONNECTING not in vars(self):
+        if self._volnux_connecting is False:
             return original(self, *args, **kwargs)
         return _timed(self, original, args, kwargs)
 
@@ -170,7 +180,7 @@ def _connected(
         _carry(connection, exchange, reused=False)
     except Exception as error:  # noqa: BLE001  # the connection goes uncounted
         exchange.note_error("socket", error)
-    if isinstance(connection.sock, ssl.SSLSocket) and plain is not None:
+    if CARRIERS[id(connection.sock)].is_tls and plain is not None:
         exchange.note("tls_seconds", seconds - plain)
         seconds = plain
     exchange.note("connect_seconds", seconds)
@@ -180,21 +190,31 @@ def _putting(original: Callable[..., Any]) -> Callable[..., Any]:
     get_active = ACTIVE.get
 
     @wraps(original)
-    def putrequest(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+    def putrequest(
+        self: Any,
+        method: str,
+        url: str,
+        skip_host: bool = False,  # noqa: FBT001, FBT002  # as it is
+        skip_accept_encoding: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
         settings = get_active()
         if settings is None:
-            settings = settings_of(self)
-            if settings is None:
-                self.__dict__.pop(EXCHANGE, None)
-                return original(self, method, url, *args, **kwargs)
-        exchange: Exchange | None = self.__dict__.get(EXCHANGE)
+            settings = self._volnux_settings
+            if settings is None or not SWITCH.on:
+                self._volnux_exchange = None
+                original(self, method, url, skip_host, skip_accept_encoding)
+                return
+        exchange: Exchange | None = self._volnux_exchange
         if exchange is None or exchange._ended or exchange.is_sending:
             exchange = begin(self, method, url, settings)
             if exchange is None:
-                return original(self, method, url, *args, **kwargs)
+                original(self, method, url, skip_host, skip_accept_encoding)
+                return
         exchange.is_sending = True
+        if settings.propagate_trace:
+            _take_along_later(self, exchange)
         try:
-            return original(self, method, url, *args, **kwargs)
+            original(self, method, url, skip_host, skip_accept_encoding)
         except BaseException as error:
             exchange.end(error)
             raise
@@ -202,15 +222,17 @@ def _putting(original: Callable[..., Any]) -> Callable[..., Any]:
     return putrequest
 
 
-def _ending_headers(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def endheaders(self: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange: Exchange | None = self.__dict__.get(EXCHANGE)
-        if exchange is not None and exchange.goes_along:
-            _take_along(self, exchange)
-        return original(self, *args, **kwargs)
+def _take_along_later(connection: Any, exchange: Exchange) -> None:
+    """Have the request carry our trace when its other headers are there."""
+    original = connection.endheaders
 
-    return endheaders
+    def endheaders(*args: Any, **kwargs: Any) -> Any:
+        vars(connection).pop("endheaders", None)
+        if exchange is connection._volnux_exchange:
+            _take_along(connection, exchange)
+        return original(*args, **kwargs)
+
+    connection.endheaders = endheaders
 
 
 def _take_along(connection: Any, exchange: Exchange) -> None:
@@ -228,14 +250,14 @@ def _take_along(connection: Any, exchange: Exchange) -> None:
 
 def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange: Exchange | None = self.__dict__.get(EXCHANGE)
+    def getresponse(self: Any) -> Any:
+        exchange: Exchange | None = self._volnux_exchange
         if exchange is None or exchange._ended:
-            return original(self, *args, **kwargs)
+            return original(self)
         # What is closed on the way to an error must not be taken for the end of a body.
         exchange.is_held = True
         try:
-            response = original(self, *args, **kwargs)
+            response = original(self)
         except BaseException as error:
             exchange.end(error)
             raise
@@ -243,16 +265,19 @@ def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
         exchange.status = response.status
         if response.length == 0 and response.status != 101:
             exchange.end()  # there is nothing to be read
+        elif self._volnux_decodes:
+            exchange.is_decoded_later = exchange.may_be_encoded
         return response
 
     return getresponse
 
 
 def _install(patches: Patches) -> None:
+    for name, value in OURS.items():
+        patches.add(HTTPConnection, name, value)
     patches.wrap(HTTPConnection, "connect", connecting)
     patches.wrap(HTTPSConnection, "connect", connecting)
     patches.wrap(HTTPConnection, "putrequest", _putting)
-    patches.wrap(HTTPConnection, "endheaders", _ending_headers)
     patches.wrap(HTTPConnection, "getresponse", _getting)
 
 
@@ -264,13 +289,14 @@ TAP = Tap(_install)
 
 def instrument(settings: Settings) -> None:
     """Record the exchanges of all connections of the process."""
-    _everywhere[:] = [settings]
     TAP.use("all")
+    HTTPConnection._volnux_settings = settings  # type: ignore[attr-defined]  # see `OURS`
 
 
 def uninstrument() -> None:
     """Take it back."""
-    _everywhere.clear()
+    if hasattr(HTTPConnection, "_volnux_settings"):
+        HTTPConnection._volnux_settings = None
     TAP.drop("all")
 
 
@@ -281,11 +307,11 @@ def is_client(client: object) -> bool:
 
 def trace(client: Any, settings: Settings) -> None:
     """Record the exchanges of one connection."""
-    setattr(client, SETTINGS, settings)
+    client._volnux_settings = settings
     TAP.use_for(client)
 
 
 def untrace(client: Any) -> None:
     """Take it back."""
-    vars(client).pop(SETTINGS, None)
+    vars(client).pop("_volnux_settings", None)
     TAP.drop_for(client)

@@ -63,7 +63,7 @@ def _info(sock: Any) -> bytes | None:
 
     try:
         info: bytes = sock.getsockopt(IPPROTO_TCP, _TCP_INFO, _LENGTH)
-    except (OSError, AttributeError, TypeError, ValueError):
+    except (OSError, AttributeError, TypeError, ValueError, ReferenceError):
         return None
     return info if len(info) == _LENGTH else None
 
@@ -100,7 +100,7 @@ def _ended_in_order(sock: Any, info: bytes, *, accepted: bool) -> bool:
         look = poll()
         look.register(sock.fileno(), 0)
         return not any(event & POLLERR for _, event in look.poll(0))
-    except (OSError, ValueError):
+    except (OSError, ValueError, ReferenceError):
         return True
 
 

@@ -39,6 +39,12 @@ class Patches:
             # Read back: what stands in a class is not always what is found there.
             self._done.append((owner, name, own, vars(owner)[name]))
 
+    def add(self, owner: Any, name: str, value: Any) -> None:
+        """Give an owner an attribute of ours."""
+        with LOCK:
+            setattr(owner, name, value)
+            self._done.append((owner, name, _MISSING, value))
+
     def undo(self) -> None:
         """Put everything back, in reverse, except where somebody has put something over it since."""
         with LOCK:

@@ -62,6 +62,17 @@ class Idle:
 IDLE = Idle()
 
 
+def is_trouble(error: BaseException) -> bool:
+    """Return whether what a socket raises is a trouble of its connection's."""
+    # That nothing can be sent or read just now is how non-blocking sockets work; and what a call
+    # itself was wrong about, such as its arguments, is none of the connection's.
+    return not isinstance(error, Exception) or (
+        isinstance(error, OSError)
+        and not isinstance(error, BlockingIOError)
+        and type(error).__name__ not in _WANTS
+    )
+
+
 class CountedSocket(Proxy):
     """A socket, plain or TLS, whose bytes go to an account. It is what the wrapped one is otherwise.
 
@@ -240,15 +251,8 @@ class CountedSocket(Proxy):
             self._self_account.closed_by_peer()
 
     def _self_failed(self, error: BaseException) -> None:
-        # That nothing can be sent or read just now is how non-blocking sockets work; and what a call
-        # itself was wrong about, such as its arguments, is no trouble of the connection's.
-        if isinstance(error, Exception) and (
-            not isinstance(error, OSError)
-            or isinstance(error, BlockingIOError)
-            or type(error).__name__ in _WANTS
-        ):
-            return
-        self._self_account.trouble(error)
+        if is_trouble(error):
+            self._self_account.trouble(error)
 
     # --- around ---------------------------------------------------------------------------------
 

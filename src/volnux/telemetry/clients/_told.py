@@ -29,29 +29,31 @@ def short_head(piece: bytes) -> bytes:
     return b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
 
 
+def says(lower: bytes, word: bytes) -> bool:
+    """Return whether a head, in lower case, has a word in it."""
+    # Not by `in`: bytes try to take what they are asked for as a number first, by an exception.
+    return lower.find(word) >= 0
+
+
 def late_facts(
-    method: str, out: bytes, head: bytes, crossed: tuple[int, int], told: tuple[Any, ...]
-) -> tuple[Any, ...] | None:
-    """Return what `_found_later` is given; None where the messages have to be read now.
+    out: bytes, lower: bytes, head: bytes, sent: int, received: int
+) -> tuple[int, bytes, int] | None:
+    """Return what `_found_later` is given of two messages; None where they have to be read now.
 
     Args:
-        method: of the request.
         out: the request, or its beginning.
-        head: that of the response, as `short_head` has it.
-        crossed: bytes of the request, and of the response.
-        told: see `described`.
+        lower, head: that of the response, as `short_head` has it, and in lower case.
+        sent, received: bytes of the request, and of the response.
     """
-    bare = out.endswith(HEAD_END)
-    out_end = len(out) if bare else out.find(HEAD_END) + 4
     # In one piece each, and framed by their lengths.
-    if (
-        head
-        and out_end > 3
-        and b"chunked" not in head.lower()
-        and (bare or b"chunked" not in out.lower())
-    ):
-        return method, crossed[0] - out_end, head, crossed[1] - len(head), *told
-    return None
+    if not head or lower.find(b"chunked") >= 0:
+        return None
+    if out.endswith(HEAD_END):
+        return sent - len(out), head, received - len(head)
+    end = out.find(HEAD_END) + 4
+    if end < 4 or says(out.lower(), b"chunked"):
+        return None
+    return sent - end, head, received - len(head)
 
 
 def where_cut(response: Framing) -> tuple[str, str]:

@@ -12,11 +12,9 @@ import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 
-from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients import _http_client
-from volnux.telemetry.clients._gate import ACTIVE, enter, leave
-from volnux.telemetry.clients._http_client import EXCHANGE as UNDER_WAY
-from volnux.telemetry.clients._http_client import REQUEST, connecting, making
+from volnux.telemetry.clients._gate import enter, leave
+from volnux.telemetry.clients._http_client import REQUEST, connecting, exchange_of, making
 from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
@@ -30,44 +28,32 @@ if TYPE_CHECKING:
 
 #: What we keep in a response whose body is to be decoded.
 EXCHANGE = "_volnux_exchange"
-_everywhere: list[Settings] = []
 
 
 def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
-    get_active = ACTIVE.get
-
     @wraps(original)
     def urlopen(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        token = None
-        if _everywhere and SWITCH.on and get_active() is None:
-            token = ACTIVE.set(_everywhere[0])
-        # Over TLS the pool connects before it says what for.
-        request = REQUEST.set((method, url)) if self.scheme == "https" else None
+        request = REQUEST.set((method, url))
         try:
             return original(self, method, url, *args, **kwargs)
         finally:
-            if request is not None:
-                REQUEST.reset(request)
-            if token is not None:
-                ACTIVE.reset(token)
+            REQUEST.reset(request)
 
     return urlopen
 
 
 def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange: Exchange | None = self.__dict__.get(UNDER_WAY)
-        if exchange is None or exchange._ended:
-            return original(self, *args, **kwargs)
-        # The body may be read before the response is there.
-        exchange.is_decoded_later = True
+    def getresponse(self: Any) -> Any:
         try:
-            response = original(self, *args, **kwargs)
+            response = original(self)
         except BaseException as error:
-            exchange.end(error)
+            exchange = exchange_of(self)
+            if exchange is not None:
+                exchange.end(error)
             raise
-        if not exchange._ended:
+        exchange = self._volnux_exchange
+        if exchange is not None and exchange.is_decoded_later and not exchange._ended:
             try:
                 _follow(response, exchange)
             except Exception as error:  # noqa: BLE001  # what it says of decoding is lost
@@ -84,7 +70,7 @@ def _follow(response: Any, exchange: Exchange) -> None:
         # It has been, while the response was made.
         exchange.add_decoded(len(response.data or b""))
         exchange.end()
-    elif exchange.may_be_encoded and response.headers.get("content-encoding"):
+    elif response.headers.get("content-encoding"):
         response.__class__ = _decoding_class(type(response))
         setattr(response, EXCHANGE, exchange)
     else:
@@ -153,9 +139,11 @@ def _install(patches: Patches) -> None:
     connection = urllib3.connection
     for kind in (connection.HTTPConnection, connection.HTTPSConnection):
         patches.wrap(kind, "connect", connecting)  # in their own way, not in that of `http.client`
+    patches.add(connection.HTTPConnection, "_volnux_decodes", True)  # noqa: FBT003  # its value
     patches.wrap(connection.HTTPConnection, "_new_conn", making)
     patches.wrap(connection.HTTPConnection, "getresponse", _getting)
-    patches.wrap(urllib3.connectionpool.HTTPConnectionPool, "urlopen", _opening)
+    # Over TLS a pool connects before it says what for.
+    patches.wrap(urllib3.connectionpool.HTTPSConnectionPool, "urlopen", _opening)
 
 
 def _uninstall() -> None:
@@ -183,13 +171,14 @@ def gated(client: Any, name: str, settings: Settings) -> None:
 
 def instrument(settings: Settings) -> None:
     """Record the exchanges of all pools of the process."""
-    _everywhere[:] = [settings]
     TAP.use("all")
+    urllib3.connection.HTTPConnection._volnux_settings = settings
 
 
 def uninstrument() -> None:
     """Take it back."""
-    _everywhere.clear()
+    if "_volnux_settings" in vars(urllib3.connection.HTTPConnection):
+        del urllib3.connection.HTTPConnection._volnux_settings
     TAP.drop("all")
 
 
