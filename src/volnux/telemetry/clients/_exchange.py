@@ -16,19 +16,12 @@ from volnux.telemetry._records import Status
 from volnux.telemetry._seam import get_current
 from volnux.telemetry._sites import KNOWN_OPS, op_site
 from volnux.telemetry._switch import SWITCH
+from volnux.telemetry.clients._buffers import bytes_of
 from volnux.telemetry.clients._framing import Framing
 from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._kernel import wire_bytes
 from volnux.telemetry.clients._roots import root_of
-from volnux.telemetry.clients._told import (
-    FAILED_FROM,
-    SHORT_HEAD,
-    described,
-    failed_by,
-    late_facts,
-    short_head,
-    where_cut,
-)
+from volnux.telemetry.clients._told import FAILED_FROM, SHORT_HEAD, failure, short_head, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +64,6 @@ class Exchange:
         "_notes",
         "_out",
         "_raw",
-        "_request",
-        "_response",
         "_reused",
         "_trouble",
         "_wire",
@@ -104,13 +95,11 @@ class Exchange:
         self.source = "counted"
         self.is_sending = self.is_held = self.is_decoded_later = self.is_read = False
         self._ended = self._is_cut = False
-        self._request: Framing | None = None
-        self._response: Framing | None = None
-        #: The pieces that came and have not been followed.
-        self._out: bytes | None = None
-        self._in: bytes | None = None
-        #: The head of the response, see `short_head`; and, with it, in lower case.
-        self._head: bytes | None = None
+        #: What has crossed: the only piece so far, or what has followed them.
+        self._out: bytes | Framing | None = None
+        self._in: bytes | Framing | None = None
+        #: The head of the response in lower case; as it is, in `_head`, is set with it.
+        self._lower: bytes | None = None
         self._reused: bool | None = None
         self._notes: dict[str, Any] | None = None
         self._wire: tuple[Any, int, int] | None = None
@@ -160,32 +149,32 @@ class Exchange:
     @property
     def request(self) -> Framing:
         """The request as far as it is known."""
-        found = self._request
-        if found is None:
-            found = self._request = Framing(self.method, is_response=False)
-            if self._out is not None:
-                found.feed(self._out, len(self._out))
-                self._out = None
-        return found
+        found = self._out
+        if found is None or type(found) is bytes:
+            self._out = message = Framing(self.method, is_response=False)
+            if found is not None:
+                message.feed(found, len(found))
+            return message
+        return found  # type: ignore[return-value]  # no bytes, and not None
 
     @request.setter
     def request(self, message: Framing) -> None:
-        self._request = message
+        self._out = message
 
     @property
     def response(self) -> Framing:
         """The response as far as it is known."""
-        found = self._response
-        if found is None:
-            found = self._response = Framing(self.method, is_response=True)
-            if self._in is not None:
-                found.feed(self._in, len(self._in))
-                self._in = None
-        return found
+        found = self._in
+        if found is None or type(found) is bytes:
+            self._in = message = Framing(self.method, is_response=True)
+            if found is not None:
+                message.feed(found, len(found))
+            return message
+        return found  # type: ignore[return-value]  # as above
 
     @response.setter
     def response(self, message: Framing) -> None:
-        self._response = message
+        self._in = message
 
     @property
     def is_in_trouble(self) -> bool:
@@ -195,18 +184,19 @@ class Exchange:
     @property
     def may_be_encoded(self) -> bool:
         """Whether a look at the response may show that its body is encoded."""
-        head = self._short_head()
-        return not head or self._lower.find(b"content-encoding") >= 0
+        lower = self.head_in_lower_case()
+        return not lower or lower.find(b"content-encoding") >= 0
 
-    def _short_head(self) -> bytes:
+    def head_in_lower_case(self) -> bytes:
         """Return the head of the response, where it came in one piece, or nothing."""
-        head = self._head
-        if head is None:
-            if self._in is None:
+        lower = self._lower
+        if lower is None:
+            piece = self._in
+            if type(piece) is not bytes:
                 return b""
-            self._head = head = short_head(self._in)
-            self._lower = head.lower()
-        return head
+            self._head = head = short_head(piece)
+            self._lower = lower = head.lower()
+        return lower
 
     def note(self, key: str, value: Any) -> None:
         """Say something of ours about it: a number, a truth value or a word that holds no secret."""
@@ -232,13 +222,12 @@ class Exchange:
     def sent(self, count: int, data: Data) -> None:
         """Count bytes of the request: the first `count` of the data have crossed the socket."""
         raw = self._raw
-        if self._ended or raw is None:
+        if raw is None or self._ended:
             return
         raw[9] += count
-        if self._out is None and self._request is None:
-            if type(data) is bytes and count == len(data) < SHORT_HEAD:
-                self._out = data
-                return
+        if self._out is None and type(data) is bytes and count == len(data) < SHORT_HEAD:
+            self._out = data
+            return
         try:
             self.request.feed(data, count)
         except Exception as error:  # noqa: BLE001  # what follows the bytes must not stop them
@@ -247,15 +236,16 @@ class Exchange:
     def received(self, count: int, data: Data) -> None:
         """Count bytes of the response: the first `count` of the data have crossed the socket."""
         raw = self._raw
-        if self._ended or raw is None:
+        if raw is None or self._ended:
             return
         if raw[11] is None:
-            raw[11] = raw[1].now()
+            raw[11] = raw[1].hot[0]()
         raw[10] += count
-        if self._response is None and self._in is None and count <= _SHORT:
+        if self._in is None and count <= _SHORT:
             # The buffer is used again, and what is read late has to be kept.
-            is_whole = type(data) is bytes and count == len(data)
-            self._in = data if is_whole else bytes(memoryview(data)[:count])
+            if type(data) is not bytes:
+                data = bytes_of(data)[:count].tobytes()
+            self._in = data if count == len(data) else data[:count]
             return
         try:
             self.response.feed(data, count)
@@ -292,7 +282,7 @@ class Exchange:
         """End it with its connection."""
         if not self.is_held and not self.is_read:
             # Before any answer that is no way to end: what made the library do it is being handled.
-            has_answer = self._in is not None or self.response.is_begun
+            has_answer = type(self._in) is bytes or self.response.is_begun
             self.end(None if has_answer else self._trouble or sys.exc_info()[1])
 
     def add_decoded(self, count: int) -> None:
@@ -336,8 +326,11 @@ class Exchange:
             if found is not None:
                 found = root_of(found)
             elif self._is_cut or status is None or status >= FAILED_FROM:
-                self._fail_without_error(raw)
-            raw[12] = self._described(raw[9], raw[10])
+                said = failure(self)
+                if said is not None:
+                    extra = op_extra_of(raw)
+                    extra.status, (extra.error_type, extra.error) = Status.FAILED, said
+            raw[12] = told(self, raw[9], raw[10])
             # As a rule a server says the same again, at least within a second.
             site = raw[0]
             if site.said == raw[12]:
@@ -356,27 +349,6 @@ class Exchange:
             scope.late(raw)
         elif len(pending) > pending.limit:
             scope.fold()
-
-    def _fail_without_error(self, raw: Raw) -> None:
-        status = self.status
-        if status is None and (self._in is not None or self._response is not None):
-            status = self.response.status
-        said = where_cut(self.response) if self._is_cut else failed_by(status)
-        if said is not None:
-            extra = op_extra_of(raw)
-            extra.status = Status.FAILED
-            extra.error_type, extra.error = said
-
-    def _described(self, sent: int, received: int) -> tuple[Any, ...] | dict[str, Any]:
-        """Return what the record says besides, or what that will be made of."""
-        told = self.decoded, self.source, self._reused, self._notes
-        out = self._out
-        if out is not None and self._in is not None:
-            head = self._short_head()
-            facts = late_facts(out, self._lower, head, sent, received)
-            if facts is not None:
-                return self.method, *facts, *told
-        return described(self.method, self.request.body, self.response, told)
 
     def _note_wire(self, sock: Any, sent: int, received: int) -> None:
         now = wire_bytes(sock)

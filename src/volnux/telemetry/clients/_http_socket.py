@@ -119,7 +119,7 @@ def _of_any(kind: Any) -> dict[str, Any]:
         if exchange is None or mode != "rb" or buffering is not None:
             return kind.makefile(self, mode, buffering, **kwargs)
         file = ResponseFile(self, "r")
-        file._exchange = exchange
+        file.exchange = exchange
         self._io_refs += 1  # as its own does: a closed socket stays open for its files
         return BufferedReader(file)
 
@@ -262,14 +262,17 @@ def _of_tls(kind: Any) -> dict[str, Any]:
 class ResponseFile(SocketIO):
     """The file that a response is read from; when it is closed, the exchange is over."""
 
-    _exchange: Exchange
+    exchange: Exchange
 
     def close(self) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if not exchange._ended and not self.closed:
             if exchange._wire is not None:
                 exchange.about_to_close(self._sock)  # type: ignore[attr-defined]  # SocketIO's own
-            exchange.file_closed()
+            if exchange.is_decoded_later:
+                exchange.file_closed()
+            elif not exchange.is_held:
+                exchange.end()
         _close(self)
 
 

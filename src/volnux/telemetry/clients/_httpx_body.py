@@ -245,7 +245,7 @@ def deliver(response: httpx.Response, exchange: Exchange, around: Any) -> None:
     """Have an exchange end with the body of its response, put into a stream that does if need be."""
     try:
         exchange.status = response.status_code
-        piece = exchange._in
+        piece = exchange._in if type(exchange._in) is bytes else None
         if (piece is None or piece.endswith(HEAD_END)) and _is_all(response, exchange):
             exchange.decoded = 0
             exchange.end()
@@ -259,7 +259,7 @@ def deliver(response: httpx.Response, exchange: Exchange, around: Any) -> None:
                 return
             response.stream = stream = around(stream)
         stream._volnux_exchange = exchange
-        if piece is None or b"ncoding" in piece or b"NCODING" in piece:
+        if piece is None or piece.find(b"ncoding") >= 0 or piece.find(b"NCODING") >= 0:
             _decode_with(response, stream)
     except Exception as error:  # noqa: BLE001  # another version of httpx
         exchange.note_error("httpx", error)

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from volnux.telemetry.clients._exchange import Exchange
 
 HEAD_END = b"\r\n\r\n"
 #: Bytes of a head that may stay until somebody looks at the record.
@@ -29,31 +30,43 @@ def short_head(piece: bytes) -> bytes:
     return b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
 
 
-def says(lower: bytes, word: bytes) -> bool:
-    """Return whether a head, in lower case, has a word in it."""
-    # Not by `in`: bytes try to take what they are asked for as a number first, by an exception.
-    return lower.find(word) >= 0
+def told(exchange: Exchange, sent: int, received: int) -> tuple[Any, ...] | dict[str, Any]:
+    """Return what the record of an exchange says besides, or what that will be made of."""
+    out = exchange._out
+    if type(out) is bytes and type(exchange._in) is bytes:
+        # In one piece each. Not looked for by `in`: bytes try to take a word as a number first.
+        lower = exchange.head_in_lower_case()
+        if lower and lower.find(b"chunked") < 0:
+            end = len(out) if out.endswith(HEAD_END) else _end_of_head(out)
+            if end:
+                return (
+                    exchange.method,
+                    sent - end,
+                    exchange._head,
+                    received - len(lower),
+                    exchange.decoded,
+                    exchange.source,
+                    exchange._reused,
+                    exchange._notes,
+                )
+    found = exchange.decoded, exchange.source, exchange._reused, exchange._notes
+    return described(exchange.method, exchange.request.body, exchange.response, found)
 
 
-def late_facts(
-    out: bytes, lower: bytes, head: bytes, sent: int, received: int
-) -> tuple[int, bytes, int] | None:
-    """Return what `_found_later` is given of two messages; None where they have to be read now.
+def _end_of_head(request: bytes) -> int:
+    """Return where the head of a request ends; 0 if it does not, or its body comes in chunks."""
+    end = request.find(HEAD_END) + 4
+    return 0 if end < 4 or request.lower().find(b"chunked") >= 0 else end
 
-    Args:
-        out: the request, or its beginning.
-        lower, head: that of the response, as `short_head` has it, and in lower case.
-        sent, received: bytes of the request, and of the response.
-    """
-    # In one piece each, and framed by their lengths.
-    if not head or lower.find(b"chunked") >= 0:
-        return None
-    if out.endswith(HEAD_END):
-        return sent - len(out), head, received - len(head)
-    end = out.find(HEAD_END) + 4
-    if end < 4 or says(out.lower(), b"chunked"):
-        return None
-    return sent - end, head, received - len(head)
+
+def failure(exchange: Exchange) -> tuple[str, str] | None:
+    """Return the error type and text of an exchange that ended without an exception; None of a good one."""
+    if exchange._is_cut:
+        return where_cut(exchange.response)
+    status = exchange.status
+    if status is None and exchange._in is not None:
+        status = exchange.response.status
+    return failed_by(status)
 
 
 def where_cut(response: Framing) -> tuple[str, str]:
