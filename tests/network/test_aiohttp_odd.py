@@ -173,20 +173,6 @@ def test_a_response_that_is_unlike_others_ends_with_its_headers(registry, raw_se
     assert registry.health().errors["client"] == {"response": 1}
 
 
-def test_a_protocol_shows_everything_that_it_has(registry, raw_server):
-    """Whoever looks at what is on a transport finds what aiohttp has put there."""
-
-    async def main():
-        client = session()
-        async with client, client.get(raw_server.url("/hang-mid-body/10")) as response:
-            protocol = response.connection.transport.get_protocol()
-            assert protocol.is_connected()
-            assert protocol.transport is response.connection.transport
-            raw_server.release()
-
-    asyncio.run(main())
-
-
 def test_a_protocol_that_says_yes_to_everything_keeps_its_transport():
     """A writer that a test makes of mocks writes to what it was given."""
     instrument("aiohttp")

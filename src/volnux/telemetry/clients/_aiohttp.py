@@ -1,8 +1,9 @@
 """aiohttp: sessions.
 
-What is wrapped is called once for each exchange: the connector's `connect`, where it begins, the request's
-`send`, where it meets its connection, and the response's `start`, where its headers have come. A redirect,
-a retry of aiohttp's own and what a middleware sends are exchanges like any other.
+What is wrapped is called once for each exchange: the connector's `connect`, where it begins if there is no
+connection yet, the request's `send`, where it meets its connection, and the response's `start`, where its
+headers have come. A redirect, a retry of aiohttp's own and what a middleware sends are exchanges like any
+other.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _begin(request: Any) -> Hop | None:
     if session is None or not SWITCH.on:  # a request to a proxy has none
         return None
     settings = getattr(session, SETTINGS, None)
-    if not isinstance(settings, Settings):  # a test's session may have everything
+    if type(settings) is not Settings:  # a test's session may have everything
         if not _everywhere:
             return None
         settings = _everywhere[0]
@@ -86,7 +87,9 @@ def _meet(hop: Hop, connection: Any, protocol: Any, new: tuple[float, float] | N
     found = getattr(protocol, line.LINE, None) or line.put_before(protocol, hop)
     found.exchange = hop
     hop.line = found
-    hop.connected(found.sock, reused=new is None, is_tls=found.is_tls)
+    hop._reused = new is None
+    if found.is_tls:
+        hop.connected(found.sock, reused=new is None, is_tls=True)
     if new is not None and hop.connecting:
         hop.note("connect_seconds", new[0] - hop.connecting)
         if found.is_tls:
@@ -99,18 +102,20 @@ def _meet(hop: Hop, connection: Any, protocol: Any, new: tuple[float, float] | N
 def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def connect(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
-        hop = _begin(req)
-        coroutine = original(self, req, *args, **kwargs)
-        return coroutine if hop is None else _connected(hop, req, coroutine)
+        if self._conns.get(req.connection_key):
+            # There is a connection that waits: the exchange begins when the request is sent on it.
+            return original(self, req, *args, **kwargs)
+        return _connected(_begin(req), req, original(self, req, *args, **kwargs))
 
     return connect
 
 
-async def _connected(hop: Hop, request: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def _connected(hop: Hop | None, request: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await coroutine
     except BaseException as error:
-        hop.end(_seen_from_outside(request, error))
+        if hop is not None:
+            hop.end(_seen_from_outside(request, error))
         raise
 
 
@@ -127,49 +132,46 @@ def _seen_from_outside(request: Any, error: BaseException) -> BaseException:
 
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def send(self: Any, conn: Any, *args: Any, **kwargs: Any) -> Any:
+    def send(self: Any, conn: Any) -> Any:
         protocol = conn.protocol
         new = getattr(protocol, NEW, None)
         if new is not None:  # in any case: what anybody has used is not new any more
-            del protocol._volnux_new
+            protocol._volnux_new = None
         hop = getattr(self, HOP, None)
-        if hop is None or hop.is_ended:
+        if hop is None or hop._ended:
             hop = _begin(self)
         if hop is not None:
+            self._volnux_hop = None  # it may be sent again
             try:
                 _meet(hop, conn, protocol, new)
             except Exception as error:  # noqa: BLE001  # the exchange goes uncounted
                 hop.note_error("connection", error)
-        return original(self, conn, *args, **kwargs)
+        return original(self, conn)
 
     return send
 
 
 def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def start(self: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
-        hop = getattr(connection, HOP, None)
-        coroutine = original(self, connection, *args, **kwargs)
-        return coroutine if hop is None else _started(hop, self, connection, coroutine)
+    async def start(self: Any, connection: Any) -> Any:
+        hop: Hop | None = getattr(connection, HOP, None)
+        try:
+            result = await original(self, connection)
+        except BaseException as error:
+            if hop is not None:
+                hop.end(error)
+            raise
+        if hop is None:
+            return result
+        connection._volnux_hop = None
+        try:
+            hop.answered(self)
+        except Exception as error:  # noqa: BLE001  # its end is all that is left to be recorded
+            hop.note_error("response", error)
+            hop.end()
+        return result
 
     return start
-
-
-async def _started(
-    hop: Hop, response: Any, connection: Any, coroutine: Coroutine[Any, Any, Any]
-) -> Any:
-    try:
-        result = await coroutine
-    except BaseException as error:
-        hop.end(error)
-        raise
-    connection._volnux_hop = None
-    try:
-        hop.answered(response)
-    except Exception as error:  # noqa: BLE001  # its end is all that is left to be recorded
-        hop.note_error("response", error)
-        hop.end()
-    return result
 
 
 def _closing(original: Callable[..., None]) -> Callable[..., None]:
@@ -196,7 +198,7 @@ def _making(original: Callable[..., None]) -> Callable[..., None]:
 def _made(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
     def connection_made(self: Any, *args: Any, **kwargs: Any) -> None:
-        _stamp(self, (getattr(self, NEW, (0.0,))[0], perf_counter()))
+        _stamp(self, ((getattr(self, NEW, None) or (0.0,))[0], perf_counter()))
         original(self, *args, **kwargs)
 
     return connection_made
@@ -212,10 +214,13 @@ def _stamp(protocol: Any, new: tuple[float, float]) -> None:
 def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def _create_direct_connection(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
-        hop = getattr(req, HOP, None)
+        hop, coroutine = getattr(req, HOP, None), original(self, req, *args, **kwargs)
+        if hop is None:  # the connection that waited was none any more
+            hop = _begin(req)
+            coroutine = _connected(hop, req, coroutine)
         if hop is not None:
             hop.resolving = perf_counter()
-        return original(self, req, *args, **kwargs)
+        return coroutine
 
     return _create_direct_connection
 
@@ -235,6 +240,11 @@ def _resolved(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _install(patches: Patches) -> None:
+    # What most have not is found so at once.
+    patches.add(aiohttp.ClientSession, SETTINGS, None)
+    patches.add(client_proto.ResponseHandler, NEW, None)
+    patches.add(client_reqrep.ClientRequest, HOP, None)
+    patches.add(connector.Connection, HOP, None)
     patches.wrap(connector.BaseConnector, "connect", _connecting)
     patches.wrap(connector.TCPConnector, "_create_direct_connection", _resolving)
     patches.wrap(connector.TCPConnector, "_wrap_create_connection", _resolved)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Protocol
 
+    from volnux.telemetry.clients._gate import Settings
+
     class Line(Protocol):
         """The connection that carries an exchange."""
 
@@ -57,8 +59,10 @@ class Hop(Exchange):
         "resolving",
     )
 
-    def __init__(self, *args: Any) -> None:
-        Exchange.__init__(self, *args)
+    def __init__(
+        self, method: str, host: str, port: int | None, target: str, settings: Settings
+    ) -> None:
+        Exchange.__init__(self, method, host, port, target, settings)
         self.line: Line | None = None
         self.resolving = self.connecting = 0.0
         self._is_packed = False
@@ -190,8 +194,8 @@ def taking(original: Callable[..., bytes]) -> Callable[..., bytes]:
     """Wrap what every way to read a body takes its pieces from."""
 
     @wraps(original)
-    def _read_nowait_chunk(self: Any, *args: Any) -> bytes:
-        data = original(self, *args)
+    def _read_nowait_chunk(self: Any, n: int) -> bytes:
+        data = original(self, n)
         hop = UNREAD.get(id(self))
         if hop is not None and self.at_eof():
             hop.read(self)
@@ -225,8 +229,8 @@ def breaking(original: Callable[..., None]) -> Callable[..., None]:
     """Wrap what makes a body raise from now on."""
 
     @wraps(original)
-    def set_exception(self: Any, exc: BaseException, *args: Any, **kwargs: Any) -> None:
-        original(self, exc, *args, **kwargs)
+    def set_exception(self: Any, exc: BaseException, *args: Any) -> None:
+        original(self, exc, *args)
         hop = UNREAD.get(id(self))
         if hop is not None:
             hop.broken(exc)

@@ -29,7 +29,10 @@ LINES: WeakSet[Line] = WeakSet()
 
 
 class Line(asyncio.Protocol):
-    """The protocol of a connection, in front of aiohttp's own, which it passes everything on to."""
+    """The protocol of a connection, in front of aiohttp's own, which it passes on what it is told.
+
+    It shows nothing of the other: in a class with a `__getattr__` all that is looked up is found slowly.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -60,9 +63,6 @@ class Line(asyncio.Protocol):
         self.queue: deque[Any] = deque()
         self._queued = self._gone = 0
         self._mark: int | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
 
     def detach(self) -> None:
         """Leave the connection to aiohttp's own protocol."""

@@ -18,10 +18,9 @@ from volnux.telemetry._sites import KNOWN_OPS, op_site
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry.clients._buffers import bytes_of
 from volnux.telemetry.clients._framing import Framing
-from volnux.telemetry.clients._gate import mishap
 from volnux.telemetry.clients._kernel import wire_bytes
 from volnux.telemetry.clients._roots import root_of
-from volnux.telemetry.clients._told import FAILED_FROM, SHORT_HEAD, failure, short_head, told
+from volnux.telemetry.clients._told import FAILED_FROM, HEAD_END, SHORT_HEAD, failure, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a head and a body that may be kept until the exchange ends.
 _SHORT = 1 << 16
+#: The first digit of a status code that another one follows.
+_INTERIM = ord("1")
 
 
 class Exchange:
@@ -98,7 +99,7 @@ class Exchange:
         #: What has crossed: the only piece so far, or what has followed them.
         self._out: bytes | Framing | None = None
         self._in: bytes | Framing | None = None
-        #: The head of the response in lower case; as it is, in `_head`, is set with it.
+        #: The head of the response in lower case; `_head`, as it is, is set with it.
         self._lower: bytes | None = None
         self._reused: bool | None = None
         self._notes: dict[str, Any] | None = None
@@ -107,7 +108,7 @@ class Exchange:
         self._raw: Raw | None = None
         operation = method
         if settings.route is not None:
-            template = self._template(settings, target)
+            template = settings.template(target)
             if template is not None:
                 operation = f"{method} {template}"
                 self.note("url.template", template)
@@ -131,15 +132,6 @@ class Exchange:
         op = NetworkOp("", None)
         op._raw = self._raw
         return op
-
-    def _template(self, settings: Settings, target: str) -> str | None:
-        path = target.partition("?")[0].partition("#")[0]
-        try:
-            template = settings.route(path) if settings.route is not None else None
-        except Exception as error:  # noqa: BLE001  # a route of the user's must not hurt the request
-            mishap("route", error)
-            return None
-        return template if template is None else str(template)
 
     @property
     def is_ended(self) -> bool:
@@ -181,20 +173,18 @@ class Exchange:
         """Whether something has gone wrong with its connection."""
         return self._is_cut or self._trouble is not None
 
-    @property
-    def may_be_encoded(self) -> bool:
-        """Whether a look at the response may show that its body is encoded."""
-        lower = self.head_in_lower_case()
-        return not lower or lower.find(b"content-encoding") >= 0
-
     def head_in_lower_case(self) -> bytes:
-        """Return the head of the response, where it came in one piece, or nothing."""
+        """Return the head of the response, where it came in one piece and is short, or nothing.
+
+        There is none, either, where it is that of an interim response, which another one follows.
+        """
         lower = self._lower
         if lower is None:
             piece = self._in
             if type(piece) is not bytes:
                 return b""
-            self._head = head = short_head(piece)
+            end = piece.find(HEAD_END, 0, SHORT_HEAD) + 4
+            self._head = head = b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
             self._lower = lower = head.lower()
         return lower
 
@@ -243,7 +233,9 @@ class Exchange:
         raw[10] += count
         if self._in is None and count <= _SHORT:
             # The buffer is used again, and what is read late has to be kept.
-            if type(data) is not bytes:
+            if type(data) is memoryview and data.itemsize == 1:
+                data = data[:count].tobytes()
+            elif type(data) is not bytes:
                 data = bytes_of(data)[:count].tobytes()
             self._in = data if count == len(data) else data[:count]
             return

@@ -32,6 +32,16 @@ class Settings:
         self.route = route
         self.propagate_trace = propagate_trace
 
+    def template(self, target: str) -> str | None:
+        """Return the template of the path of a target; None if there is none."""
+        path = target.partition("?")[0].partition("#")[0]
+        try:
+            template = None if self.route is None else self.route(path)
+        except Exception as error:  # noqa: BLE001  # a route of the user's must not hurt the request
+            mishap("route", error)
+            return None
+        return template if template is None else str(template)
+
 
 #: The settings of the traced client whose call is running here, or None. The outermost one's count:
 #: a session that calls a pool that calls a connection is one traced client.

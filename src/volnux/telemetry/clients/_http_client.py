@@ -13,9 +13,10 @@ from time import perf_counter
 from weakref import proxy, ref
 
 from volnux.telemetry._switch import SWITCH
+from volnux.telemetry.clients._carrier import CARRIERS
 from volnux.telemetry.clients._exchange import Exchange
 from volnux.telemetry.clients._gate import ACTIVE, mishap
-from volnux.telemetry.clients._http_socket import CARRIERS, made_to_count
+from volnux.telemetry.clients._http_socket import made_to_count
 from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
@@ -127,7 +128,9 @@ def connecting(original: Callable[..., Any]) -> Callable[..., Any]:
         if settings is None:
             original(self, *args, **kwargs)
             return
-        if self._volnux_connecting is not False:  # of a class above: what it takes is the time without TLS
+        if (
+            self._volnux_connecting is not False
+        ):  # of a class above: what it takes is the time without TLS
             _timed(self, original, args, kwargs)
             return
         exchange = exchange_of(self)
@@ -266,7 +269,8 @@ def _getting(original: Callable[..., Any]) -> Callable[..., Any]:
         if response.length == 0 and response.status != 101:
             exchange.end()  # there is nothing to be read
         elif self._volnux_decodes:
-            exchange.is_decoded_later = exchange.may_be_encoded
+            head = exchange.head_in_lower_case()
+            exchange.is_decoded_later = not head or head.find(b"content-encoding") >= 0
         return response
 
     return getresponse

@@ -7,14 +7,17 @@ What they count for stands beside the socket, in a `Carrier`.
 
 from __future__ import annotations
 
-from io import BufferedIOBase, BufferedReader, RawIOBase
+from io import BufferedReader
 from socket import SocketIO, socket
 from ssl import SSLSocket
 from time import monotonic
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
-from volnux.telemetry._proxy import Proxy, proxy_class
-from volnux.telemetry.clients._socket import IDLE, counted, is_trouble
+from volnux.telemetry._proxy import proxy_class
+from volnux.telemetry.clients._carrier import CARRIERS, Carrier, nobody
+from volnux.telemetry.clients._other_socket import OtherSocket
+from volnux.telemetry.clients._roots import is_trouble
+from volnux.telemetry.clients._socket import IDLE, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,39 +32,6 @@ _classes: WeakKeyDictionary[type, type] = WeakKeyDictionary()
 _others: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
 
 
-class Carrier:
-    """What a connection's socket carries, an exchange at a time.
-
-    Attributes:
-        exchange: a weak reference to it: to whom it matters, the connection or the response's file, has it.
-        is_tls: whether the socket is one of TLS.
-        is_used: whether it has carried an exchange before.
-    """
-
-    __slots__ = ("_sock", "exchange", "is_tls", "is_used")
-
-    def __init__(self, sock: Any) -> None:
-        self.is_tls = isinstance(sock, SSLSocket)
-        self.is_used = False
-        number = id(sock)
-        self._sock = ref(sock, lambda _: CARRIERS.pop(number, None))
-        self.exchange: Callable[[], Exchange | None] = _nobody
-        CARRIERS[number] = self
-
-    @property
-    def account(self) -> Account:
-        """Where bytes count."""
-        return self.exchange() or IDLE
-
-
-def _nobody() -> None:
-    return None
-
-
-#: By the identity of the socket, for as long as it is there and open.
-CARRIERS: dict[int, Carrier] = {}
-
-
 def made_to_count(sock: Any) -> Any:
     """Return a connection's socket as one that counts: itself, or what stands in for it."""
     kind = type(sock)
@@ -69,17 +39,23 @@ def made_to_count(sock: Any) -> Any:
         try:
             sock.__class__ = _counting(kind)
         except Exception:  # noqa: BLE001  # whatever its class has against being inherited from
-            pass
-        else:
-            Carrier(sock)
-            return sock
+            return proxy_class(OtherSocket, kind, {}, _others)(sock)
+        Carrier(sock)
+        return sock
     return proxy_class(OtherSocket, kind, {}, _others)(sock)
 
 
-# --- sockets ----------------------------------------------------------------------------------------
-
 #: What a plain socket, and one of TLS, is seldom asked for: done by a proxy that is made for it.
-_SELDOM = ("recv", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "send", "sendmsg", "sendto")
+_SELDOM = (
+    "recv",
+    "recvfrom",
+    "recvfrom_into",
+    "recvmsg",
+    "recvmsg_into",
+    "send",
+    "sendmsg",
+    "sendto",
+)
 _SELDOM_IN_TLS = ("recv", "recv_into", "recvfrom", "recvfrom_into", "sendto")
 
 
@@ -89,8 +65,12 @@ def _counting(kind: type) -> type:
     if found is None:
         body: dict[str, Any] = {"__slots__": (), "__module__": kind.__module__}
         body |= {"__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-        is_tls = issubclass(kind, SSLSocket)
-        body |= _of_any(kind) | (_of_tls(kind) if is_tls else _of_plain(kind))
+        body |= _of_any(kind)
+        if issubclass(kind, SSLSocket):
+            body |= {**_seldom_of_tls(kind), **_out_of_tls(kind), "read": _read_of_tls(kind)}
+        else:
+            body |= {name: _seldom(name) for name in _SELDOM}
+            body |= {"sendall": _sendall_of(kind), "recv_into": _recv_into_of(kind)}
         found = _classes[kind] = type(kind)(kind.__name__, (kind,), body)
     return found
 
@@ -115,7 +95,7 @@ def _seldom(name: str) -> Callable[..., Any]:
 def _of_any(kind: Any) -> dict[str, Any]:
     def makefile(self: Any, mode: str = "r", buffering: int | None = None, **kwargs: Any) -> Any:
         carrier = CARRIERS.get(id(self))
-        exchange = None if carrier is None else carrier.exchange()
+        exchange: Any = None if carrier is None else carrier.exchange()
         if exchange is None or mode != "rb" or buffering is not None:
             return kind.makefile(self, mode, buffering, **kwargs)
         file = ResponseFile(self, "r")
@@ -129,7 +109,7 @@ def _of_any(kind: Any) -> dict[str, Any]:
             return kind.sendfile(self, *args, **kwargs)
         # It may do so by `send`, which is not to count the same bytes again.
         seen = _seen(self, carrier.account)
-        exchange, carrier.exchange = carrier.exchange, _nobody
+        exchange, carrier.exchange = carrier.exchange, nobody
         try:
             return seen.sendfile(*args, **kwargs)
         finally:
@@ -159,8 +139,8 @@ def _of_any(kind: Any) -> dict[str, Any]:
     return {each.__name__: each for each in (makefile, sendfile, dup, _real_close, detach)}
 
 
-def _of_plain(kind: Any) -> dict[str, Any]:
-    find, own_send, own_recv_into = CARRIERS.get, kind.send, kind.recv_into
+def _sendall_of(kind: Any) -> Callable[..., None]:
+    find, own_send = CARRIERS.get, kind.send
 
     def sendall(self: Any, data: Any, flags: int = 0, /) -> None:
         carrier = find(id(self))
@@ -181,6 +161,12 @@ def _of_plain(kind: Any) -> dict[str, Any]:
         if count < len(data):
             _seen(self, carrier.account)._self_send_rest(data, count, 0, begun)
 
+    return sendall
+
+
+def _recv_into_of(kind: Any) -> Callable[..., int]:
+    find, own_recv_into = CARRIERS.get, kind.recv_into
+
     def recv_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         carrier = find(id(self))
         exchange = None if carrier is None else carrier.exchange()
@@ -199,10 +185,10 @@ def _of_plain(kind: Any) -> dict[str, Any]:
             exchange.closed_by_peer()
         return count
 
-    return {name: _seldom(name) for name in _SELDOM} | {"sendall": sendall, "recv_into": recv_into}
+    return recv_into
 
 
-def _of_tls(kind: Any) -> dict[str, Any]:
+def _out_of_tls(kind: Any) -> dict[str, Any]:
     def send(self: Any, data: Any, flags: int = 0) -> int:
         account = _account_of(self)
         try:
@@ -224,7 +210,19 @@ def _of_tls(kind: Any) -> dict[str, Any]:
             with memoryview(data).cast("B")[done:] as rest:
                 kind.sendall(self, rest, flags)
 
-    def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002  # its own name
+    def write(self: Any, data: Any) -> int:
+        account = _account_of(self)
+        count: int = kind.write(self, data)
+        account.sent(count, data)
+        return count
+
+    return {"send": send, "sendall": sendall, "write": write}
+
+
+def _read_of_tls(kind: Any) -> Callable[..., Any]:
+    size = len
+
+    def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:
         account = _account_of(self)
         try:
             found = kind.read(self, len, buffer)
@@ -232,19 +230,17 @@ def _of_tls(kind: Any) -> dict[str, Any]:
             if is_trouble(error):
                 account.trouble(error)
             raise
-        count = found if buffer is not None else found.__len__()
+        count = found if buffer is not None else size(found)
         if count:
             account.received(count, found if buffer is None else buffer)
         elif len:
             account.closed_by_peer()
         return found
 
-    def write(self: Any, data: Any) -> int:
-        account = _account_of(self)
-        count: int = kind.write(self, data)
-        account.sent(count, data)
-        return count
+    return read
 
+
+def _seldom_of_tls(kind: Any) -> dict[str, Any]:
     def seldom(name: str) -> Callable[..., Any]:
         seen = _seldom(name)
 
@@ -255,8 +251,7 @@ def _of_tls(kind: Any) -> dict[str, Any]:
 
         return method
 
-    methods = {each.__name__: each for each in (send, sendall, read, write)}
-    return {name: seldom(name) for name in _SELDOM_IN_TLS} | methods
+    return {name: seldom(name) for name in _SELDOM_IN_TLS}
 
 
 class ResponseFile(SocketIO):
@@ -274,92 +269,3 @@ class ResponseFile(SocketIO):
             elif not exchange.is_held:
                 exchange.end()
         _close(self)
-
-
-# --- others -----------------------------------------------------------------------------------------
-
-class OtherSocket(Proxy):
-    """What stands in a connection in place of a socket: TLS in TLS, pyOpenSSL's, or a test's.
-
-    It may have little of what sockets have, and nothing is asked of it but what it is asked for.
-    """
-
-    _self_file: OtherFile | None = None
-
-    def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
-        self._self_carrier = Carrier(self)
-
-    def sendall(self, data: Any, *args: Any) -> Any:
-        found = self._self_do("sendall", data, *args)
-        try:
-            count = memoryview(data).nbytes
-        except TypeError:  # nobody knows what it was
-            return found
-        self._self_carrier.account.sent(count, data)
-        return found
-
-    def recv(self, *args: Any) -> Any:
-        data = self._self_do("recv", *args)
-        if isinstance(data, bytes) and data:
-            self._self_carrier.account.received(len(data), data)
-        return data
-
-    def makefile(self, *args: Any, **kwargs: Any) -> Any:
-        file = self.__wrapped__.makefile(*args, **kwargs)
-        exchange = self._self_carrier.exchange()
-        if exchange is None or not issubclass(type(file), BufferedIOBase) or not file.readable():
-            return file
-        self._self_file = OtherFile(file, exchange)
-        return BufferedReader(self._self_file)
-
-    def close(self) -> None:
-        self.__wrapped__.close()
-        # A file that is still open is read to its end.
-        if self._self_file is None or self._self_file.closed:
-            self._self_carrier.account.closed()
-
-    def _self_do(self, name: str, *args: Any) -> Any:
-        try:
-            return getattr(self.__wrapped__, name)(*args)
-        except OSError as error:
-            self._self_carrier.account.trouble(error)
-            raise
-
-
-class OtherFile(RawIOBase):
-    """The file of such a one that a response is read from, as it is itself underneath."""
-
-    def __init__(self, file: Any, exchange: Exchange) -> None:
-        self._file = file
-        self._exchange = exchange
-
-    def readable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        number: int = self._file.fileno()
-        return number
-
-    def readinto(self, buffer: Any) -> int | None:
-        exchange = self._exchange
-        try:
-            data = self._file.read1(len(buffer))
-        except BaseException as error:
-            exchange.trouble(error)
-            raise
-        if data is None:
-            return None
-        count = len(data)
-        buffer[:count] = data
-        if count:
-            exchange.received(count, data)
-        else:
-            exchange.closed_by_peer()
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._exchange.file_closed()
-            self._file.close()
-        super().close()

@@ -1,9 +1,11 @@
-"""What lies at the root of the exceptions of client libraries."""
+"""What the exceptions of sockets and client libraries come from."""
 
 from __future__ import annotations
 
 #: The modules whose exceptions are the system's own.
 _SYSTEM = {"builtins", "socket", "ssl"}
+#: What TLS says of a socket that does not block, when it is not ready.
+_WANTS = {"SSLWantReadError", "SSLWantWriteError"}
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -30,3 +32,14 @@ def _made_of(error: BaseException) -> BaseException | None:
     group = getattr(error, "exceptions", ())  # of several addresses that failed, the first
     parts = (*named, *(group if isinstance(group, tuple) else ()), *error.args)
     return next((each for each in parts if isinstance(each, Exception)), None)
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Return whether what a socket raises is a trouble of its connection's."""
+    # That nothing can be sent or read just now is how non-blocking sockets work; and what a call
+    # itself was wrong about, such as its arguments, is none of the connection's.
+    return not isinstance(error, Exception) or (
+        isinstance(error, OSError)
+        and not isinstance(error, BlockingIOError)
+        and type(error).__name__ not in _WANTS
+    )

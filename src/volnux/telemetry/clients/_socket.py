@@ -21,6 +21,7 @@ from volnux.telemetry.clients._buffers import (
     is_ready_to_send,
     spread,
 )
+from volnux.telemetry.clients._roots import is_trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,17 +61,6 @@ class Idle:
 
 
 IDLE = Idle()
-
-
-def is_trouble(error: BaseException) -> bool:
-    """Return whether what a socket raises is a trouble of its connection's."""
-    # That nothing can be sent or read just now is how non-blocking sockets work; and what a call
-    # itself was wrong about, such as its arguments, is none of the connection's.
-    return not isinstance(error, Exception) or (
-        isinstance(error, OSError)
-        and not isinstance(error, BlockingIOError)
-        and type(error).__name__ not in _WANTS
-    )
 
 
 class CountedSocket(Proxy):
@@ -338,7 +328,6 @@ def _itself(sock: Any) -> Any:
     return sock
 
 
-_WANTS = {"SSLWantReadError", "SSLWantWriteError"}
 _TLS_METHODS: dict[str, Callable[..., Any]] = {
     name: method for name, method in vars(_CountedTLS).items() if not name.startswith("_")
 }

@@ -7,9 +7,29 @@ from volnux.telemetry.clients._framing import Framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
-    from volnux.telemetry.clients._exchange import Exchange
+    class Exchange(Protocol):
+        """An exchange, at its end; see there."""
+
+        method: str
+        status: int | None
+        decoded: int | None
+        source: str
+        _out: bytes | Framing | None
+        _in: bytes | Framing | None
+        _head: bytes
+        _lower: bytes | None
+        _is_cut: bool
+        _reused: bool | None
+        _notes: dict[str, Any] | None
+
+        @property
+        def request(self) -> Framing: ...
+        @property
+        def response(self) -> Framing: ...
+        def head_in_lower_case(self) -> bytes: ...
+
 
 HEAD_END = b"\r\n\r\n"
 #: Bytes of a head that may stay until somebody looks at the record.
@@ -17,17 +37,6 @@ SHORT_HEAD = 1 << 11
 #: Status codes from which a response is a failure of its operation, as the semantic conventions for
 #: HTTP client spans have it.
 FAILED_FROM = 400
-#: The first digit of a status code that another one follows.
-_INTERIM = ord("1")
-
-
-def short_head(piece: bytes) -> bytes:
-    """Return the head of a response that comes in one piece; nothing if it is long.
-
-    There is none, either, where the head is that of an interim response, which another one follows.
-    """
-    end = piece.find(HEAD_END, 0, SHORT_HEAD) + 4
-    return b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
 
 
 def told(exchange: Exchange, sent: int, received: int) -> tuple[Any, ...] | dict[str, Any]:
@@ -35,7 +44,9 @@ def told(exchange: Exchange, sent: int, received: int) -> tuple[Any, ...] | dict
     out = exchange._out
     if type(out) is bytes and type(exchange._in) is bytes:
         # In one piece each. Not looked for by `in`: bytes try to take a word as a number first.
-        lower = exchange.head_in_lower_case()
+        lower = exchange._lower
+        if lower is None:
+            lower = exchange.head_in_lower_case()
         if lower and lower.find(b"chunked") < 0:
             end = len(out) if out.endswith(HEAD_END) else _end_of_head(out)
             if end:

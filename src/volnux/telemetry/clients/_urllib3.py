@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: What we keep in a response whose body is to be decoded.
 EXCHANGE = "_volnux_exchange"
+_connection: Any = urllib3.connection.HTTPConnection
 
 
 def _opening(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,13 +173,13 @@ def gated(client: Any, name: str, settings: Settings) -> None:
 def instrument(settings: Settings) -> None:
     """Record the exchanges of all pools of the process."""
     TAP.use("all")
-    urllib3.connection.HTTPConnection._volnux_settings = settings
+    _connection._volnux_settings = settings
 
 
 def uninstrument() -> None:
     """Take it back."""
-    if "_volnux_settings" in vars(urllib3.connection.HTTPConnection):
-        del urllib3.connection.HTTPConnection._volnux_settings
+    if "_volnux_settings" in vars(_connection):
+        del _connection._volnux_settings
     TAP.drop("all")
 
 
