@@ -150,23 +150,6 @@ def test_a_context_of_the_programs_own_is_used(registry, authority, tls_server):
     assert len(registry.network_ops()) == 2
 
 
-def test_what_is_set_on_a_connections_socket_is_set_on_its_own(registry, raw_server):
-    """Also where the proxy has the name itself, to be found sooner."""
-
-    class Own(socket.socket):
-        pass
-
-    connection = traced_client(HTTPConnection(raw_server.host, raw_server.port))
-    with contextlib.closing(connection), Own() as sock:
-        sock.connect((raw_server.host, raw_server.port))
-        connection.sock = sock
-        connection.request("GET", "/bytes/1")
-        connection.sock.settimeout = patched = print
-        assert (sock.settimeout, connection.sock.settimeout) == (patched, patched)
-        assert connection.sock.fileno() == sock.fileno()
-        connection.getresponse().read()
-
-
 def test_an_exchange_weighs_what_it_keeps_of_its_response(registry):
     """In the queue before a publisher, whether anybody has looked at it or not."""
     weights = []

@@ -83,8 +83,7 @@ class Line(asyncio.Protocol):
         exchange = self.exchange
         if not exchange.is_ended:
             exchange.about_to_close(self.sock)
-            if not exchange.response.is_free:
-                exchange.closed_by_peer()
+            exchange.closed_by_peer()
         found: bool | None = self._handler.eof_received()
         return found
 

@@ -22,13 +22,14 @@ class Carrier:
         exchange: a weak reference to it: to whom it matters, the connection or the response's file, has it.
         is_tls: whether the socket is one of TLS.
         is_used: whether it has carried an exchange before.
+        is_copy: whether it is a copy of the socket, which may be closed before the exchange is over.
     """
 
-    __slots__ = ("_sock", "exchange", "is_tls", "is_used")
+    __slots__ = ("_sock", "exchange", "is_copy", "is_tls", "is_used")
 
     def __init__(self, sock: Any) -> None:
         self.is_tls = isinstance(sock, SSLSocket)
-        self.is_used = False
+        self.is_used = self.is_copy = False
         number = id(sock)
         self._sock = ref(sock, lambda _: CARRIERS.pop(number, None))
         self.exchange: Callable[[], Account | None] = nobody

@@ -246,8 +246,10 @@ class Exchange:
 
     def closed_by_peer(self) -> None:
         """Say that the other side has closed: a body without a length ends there."""
-        self.response.close()
-        self._is_cut = not self.response.is_complete
+        response = self.response
+        if not response.is_free:
+            response.close()
+            self._is_cut = not response.is_complete
 
     def parted(self) -> None:
         """Ask the kernel for the last time: the connection may carry another exchange from now on."""

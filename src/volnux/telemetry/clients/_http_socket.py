@@ -7,6 +7,7 @@ What they count for stands beside the socket, in a `Carrier`.
 
 from __future__ import annotations
 
+from functools import wraps
 from io import BufferedReader
 from socket import SocketIO, socket
 from ssl import SSLSocket
@@ -118,25 +119,26 @@ def _of_any(kind: Any) -> dict[str, Any]:
     def dup(self: Any) -> Any:
         copy, carrier = kind.dup(self), CARRIERS.get(id(self))
         if carrier is not None:
-            Carrier(copy).exchange = carrier.exchange
+            made = Carrier(copy)
+            made.exchange, made.is_copy = carrier.exchange, True
         return copy
 
-    def _real_close(self: Any, *args: Any) -> None:
-        account = _account_of(self)
-        account.about_to_close(self)
-        CARRIERS.pop(id(self), None)
-        kind._real_close(self, *args)
-        account.closed()
+    def leaving(leave: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(leave)
+        def left(self: Any, *args: Any) -> Any:
+            carrier = CARRIERS.pop(id(self), None)
+            if carrier is None or carrier.is_copy:
+                return leave(self, *args)
+            account = carrier.account
+            account.about_to_close(self)
+            found = leave(self, *args)
+            account.closed()
+            return found
 
-    def detach(self: Any) -> int:
-        account = _account_of(self)
-        account.about_to_close(self)
-        CARRIERS.pop(id(self), None)
-        number: int = kind.detach(self)
-        account.closed()
-        return number
+        return left
 
-    return {each.__name__: each for each in (makefile, sendfile, dup, _real_close, detach)}
+    methods = {each.__name__: each for each in (makefile, sendfile, dup)}
+    return methods | {name: leaving(getattr(kind, name)) for name in ("_real_close", "detach")}
 
 
 def _sendall_of(kind: Any) -> Callable[..., None]:
