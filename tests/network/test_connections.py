@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import socket
 import ssl
 import weakref
 from http.client import HTTPConnection
