@@ -174,10 +174,7 @@ class Exchange:
         return self._is_cut or self._trouble is not None
 
     def head_in_lower_case(self) -> bytes:
-        """Return the head of the response, where it came in one piece and is short, or nothing.
-
-        There is none, either, where it is that of an interim response, which another one follows.
-        """
+        """Return the head of the response, where it came in one piece, is short and the only one."""
         lower = self._lower
         if lower is None:
             piece = self._in
