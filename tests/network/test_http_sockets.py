@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.network._sockets import tcp_pair
+from tests.network._sockets import SECONDS, tcp_pair
 from tests.network._tls import serving
 from volnux.telemetry import traced_client
 
@@ -213,6 +213,7 @@ def test_a_socket_that_is_detached_ends_its_exchange(registry):
         with peer_of(far, peer.echo), upgraded(near) as sock:
             assert registry.health().in_flight == 1
             with socket.socket(fileno=sock.detach()) as other:
+                other.settimeout(SECONDS)
                 assert registry.health().in_flight == 0
                 other.sendall(PIECE)
                 assert other.recv(100) == PIECE

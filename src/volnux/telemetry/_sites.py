@@ -127,8 +127,9 @@ class OpSite(Site):
         self.port = port_number(port)
         self.operation = rule.name(operation)
         self.key = (self.host, self.port, self.operation)
-        #: What the last exchange said, shared by those that say the same: most do, and so less is kept.
-        self.said: Any = None
+        #: What the last exchange said, and the head of its response in lower case. Most say the same, at
+        #: least within a second: so less is kept, and less looked at.
+        self.said: tuple[Any, bytes] = (None, b"")
 
 
 def port_number(port: Any) -> int | None:

@@ -1,9 +1,8 @@
 """aiohttp: sessions.
 
-What is wrapped is called once for each exchange: the connector's `connect`, where it begins if there is no
-connection yet, the request's `send`, where it meets its connection, and the response's `start`, where its
-headers have come. A redirect, a retry of aiohttp's own and what a middleware sends are exchanges like any
-other.
+What is wrapped is called once for each exchange: the connector's `connect`, where it begins, the request's
+`send`, where it meets its connection, and the response's `start`, where its headers have come. A redirect,
+a retry of aiohttp's own and what a middleware sends are exchanges like any other.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from volnux.telemetry.clients._patching import Tap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from typing import Any
 
     from volnux.telemetry.clients._patching import Patches
@@ -101,22 +100,16 @@ def _meet(hop: Hop, connection: Any, protocol: Any, new: tuple[float, float] | N
 
 def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def connect(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._conns.get(req.connection_key):
-            # There is a connection that waits: the exchange begins when the request is sent on it.
-            return original(self, req, *args, **kwargs)
-        return _connected(_begin(req), req, original(self, req, *args, **kwargs))
+    async def connect(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+        hop = _begin(req)
+        try:
+            return await original(self, req, *args, **kwargs)
+        except BaseException as error:
+            if hop is not None:
+                hop.end(_seen_from_outside(req, error))
+            raise
 
     return connect
-
-
-async def _connected(hop: Hop | None, request: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return await coroutine
-    except BaseException as error:
-        if hop is not None:
-            hop.end(_seen_from_outside(request, error))
-        raise
 
 
 def _seen_from_outside(request: Any, error: BaseException) -> BaseException:
@@ -141,7 +134,6 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
         if hop is None or hop._ended:
             hop = _begin(self)
         if hop is not None:
-            self._volnux_hop = None  # it may be sent again
             try:
                 _meet(hop, conn, protocol, new)
             except Exception as error:  # noqa: BLE001  # the exchange goes uncounted
@@ -214,13 +206,10 @@ def _stamp(protocol: Any, new: tuple[float, float]) -> None:
 def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def _create_direct_connection(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
-        hop, coroutine = getattr(req, HOP, None), original(self, req, *args, **kwargs)
-        if hop is None:  # the connection that waited was none any more
-            hop = _begin(req)
-            coroutine = _connected(hop, req, coroutine)
+        hop = getattr(req, HOP, None)
         if hop is not None:
             hop.resolving = perf_counter()
-        return coroutine
+        return original(self, req, *args, **kwargs)
 
     return _create_direct_connection
 

@@ -180,9 +180,14 @@ class Exchange:
             piece = self._in
             if type(piece) is not bytes:
                 return b""
-            end = piece.find(HEAD_END, 0, SHORT_HEAD) + 4
-            self._head = head = b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
-            self._lower = lower = head.lower()
+            said, known = (None, b"") if self._raw is None else self._raw[0].said
+            if said is not None and piece.startswith(said[2]):  # as it was the last time
+                self._head, lower = said[2], known
+            else:
+                end = piece.find(HEAD_END, 0, SHORT_HEAD) + 4
+                self._head = head = b"" if end < 13 or piece[9] == _INTERIM else piece[:end]
+                lower = head.lower()
+            self._lower = lower
         return lower
 
     def note(self, key: str, value: Any) -> None:
@@ -321,13 +326,7 @@ class Exchange:
                 if said is not None:
                     extra = op_extra_of(raw)
                     extra.status, (extra.error_type, extra.error) = Status.FAILED, said
-            raw[12] = told(self, raw[9], raw[10])
-            # As a rule a server says the same again, at least within a second.
-            site = raw[0]
-            if site.said == raw[12]:
-                raw[12] = site.said
-            else:
-                site.said = raw[12]
+            raw[12] = told(self, raw)
         except Exception as mistake:  # noqa: BLE001  # the record says less
             self.note_error("record", mistake)
         if found is not None:

@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from volnux.telemetry._raw import Raw
+
     class Exchange(Protocol):
         """An exchange, at its end; see there."""
 
@@ -39,27 +41,33 @@ SHORT_HEAD = 1 << 11
 FAILED_FROM = 400
 
 
-def told(exchange: Exchange, sent: int, received: int) -> tuple[Any, ...] | dict[str, Any]:
+def told(exchange: Exchange, raw: Raw) -> tuple[Any, ...] | dict[str, Any]:
     """Return what the record of an exchange says besides, or what that will be made of."""
     out = exchange._out
     if type(out) is bytes and type(exchange._in) is bytes:
         # In one piece each. Not looked for by `in`: bytes try to take a word as a number first.
+        site = raw[0]
         lower = exchange._lower
         if lower is None:
             lower = exchange.head_in_lower_case()
-        if lower and lower.find(b"chunked") < 0:
+        said, known = site.said
+        if lower and (lower is known or lower.find(b"chunked") < 0):
             end = len(out) if out.endswith(HEAD_END) else _end_of_head(out)
             if end:
-                return (
+                late = (
                     exchange.method,
-                    sent - end,
+                    raw[9] - end,
                     exchange._head,
-                    received - len(lower),
+                    raw[10] - len(lower),
                     exchange.decoded,
                     exchange.source,
                     exchange._reused,
                     exchange._notes,
                 )
+                if late == said:
+                    return said  # type: ignore[no-any-return]  # a tuple like this one
+                site.said = late, lower
+                return late
     found = exchange.decoded, exchange.source, exchange._reused, exchange._notes
     return described(exchange.method, exchange.request.body, exchange.response, found)
 
