@@ -154,6 +154,27 @@ def test_a_later_patch_of_somebody_else_stays(monkeypatch):
     assert requests.Session.send is theirs
 
 
+def test_what_somebody_patches_further_up_is_called_as_well(
+    monkeypatch, registry, tls_server, authority
+):
+    """HTTPS pools inherit their `urlopen`, and other instruments wrap it in the class above."""
+    own, seen = urllib3.HTTPConnectionPool.urlopen, []
+
+    def urlopen(self, method, url, *args, **kwargs):
+        seen.append(url)
+        return own(self, method, url, *args, **kwargs)
+
+    instrument("urllib3")
+    try:
+        monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", urlopen)
+        with urllib3.PoolManager(ssl_context=authority.client_context()) as manager:
+            assert manager.request("GET", tls_server.url("/bytes/5")).status == 200
+    finally:
+        uninstrument("urllib3")
+    assert seen == ["/bytes/5"]
+    assert len(registry.network_ops()) == 1
+
+
 def test_a_traced_client_is_the_same_object():
     """Whoever asks for its type or identity sees no difference."""
     session = requests.Session()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from _thread import RLock
+from functools import wraps
 from weakref import finalize
 
 TYPE_CHECKING = False
@@ -35,6 +36,8 @@ class Patches:
             if original is None:
                 return
             own = vars(owner).get(name, _MISSING)
+            if own is _MISSING and isinstance(owner, type) and callable(original):
+                original = _inherited(owner, name, original)
             setattr(owner, name, _alike(make(original), original))
             # Read back: what stands in a class is not always what is found there.
             self._done.append((owner, name, own, vars(owner)[name]))
@@ -56,6 +59,16 @@ class Patches:
                     delattr(owner, name)
                 else:
                     setattr(owner, name, own)
+
+
+def _inherited(owner: type, name: str, original: Any) -> Any:
+    """Return what calls a method as it is inherited: somebody may yet wrap it further up."""
+
+    @wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(super(owner, self), name)(*args, **kwargs)
+
+    return _alike(method, original)
 
 
 def _alike(wrapper: Any, original: Any) -> Any:
