@@ -100,10 +100,10 @@ def _meet(hop: Hop, connection: Any, protocol: Any, new: tuple[float, float] | N
 
 def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    async def connect(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+    async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
         hop = _begin(req)
         try:
-            return await original(self, req, *args, **kwargs)
+            return await original(self, req, traces, timeout)
         except BaseException as error:
             if hop is not None:
                 hop.end(_seen_from_outside(req, error))
@@ -130,7 +130,7 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
         new = getattr(protocol, NEW, None)
         if new is not None:  # in any case: what anybody has used is not new any more
             protocol._volnux_new = None
-        hop = getattr(self, HOP, None)
+        hop = self._volnux_hop
         if hop is None or hop._ended:
             hop = _begin(self)
         if hop is not None:
