@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.benchmark == "setup":
         return _setup()
     runs = (
-        [json.loads(file.read_text()) for file in options.files]
+        _page.joined([json.loads(file.read_text()) for file in options.files])
         if options.benchmark == "page"
         else [_run(options)]
     )
@@ -70,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         "`setup` installs the peers into environments of their own, in a cache folder",
     )
     parser.add_argument(
-        "files", nargs="*", type=Path, help="for `page`: what --json saved, one file a Python"
+        "files",
+        nargs="*",
+        type=Path,
+        help="for `page`: what --json saved, one column for each Python",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures")
     parser.add_argument(

@@ -16,7 +16,8 @@ HEAD = """\
 # Benchmarks
 
 Written by the program: `python -m benchmarks all --json FILE` on each Python, then
-`python -m benchmarks page FILE… > docs/benchmarks.md`. Do not edit by hand.
+`python -m benchmarks page FILE… > docs/benchmarks.md`, with the files that are in `benchmarks/figures`. Of
+several files of one Python the last that has a benchmark counts. Do not edit by hand.
 
 The **floor** is what a careful person writes by hand for one function: a closure that sets and resets a
 `ContextVar`, reads `perf_counter_ns` twice and appends a tuple to a bounded deque. Nothing less records
@@ -50,6 +51,16 @@ def markdown(runs: Sequence[Run]) -> str:
                 f"### {result.title}\n\n{result.explanation}\n\n{text}{_versions(result)}\n"
             )
     return "\n".join(parts).rstrip()
+
+
+def joined(runs: Sequence[Run]) -> list[Run]:
+    """One run for each Python: what was measured later takes the place of what was measured before."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        before = found.get(run["python"], {"results": ()})
+        results = {it["title"]: it for it in (*before["results"], *run["results"])}
+        found[run["python"]] = {**run, "results": [*results.values()]}
+    return [*found.values()]
 
 
 def missed(runs: Sequence[Run]) -> list[str]:

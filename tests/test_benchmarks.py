@@ -61,6 +61,22 @@ class TestResult:
         assert _page.missed([run]) == ["CPython 3.11.7: a call"]
 
 
+class TestPage:
+    def test_runs_of_one_python_make_one_column(self):
+        """What was measured later takes the place of what was measured before."""
+
+        def run(python, **values):
+            results = [
+                Result(name, name.title(), "explained", [Measured("a call", value)])
+                for name, value in values.items()
+            ]
+            return {"python": python, "results": [result.to_dict() for result in results]}
+
+        runs = [run("3.11", one=1.0, two=2.0), run("3.12", one=3.0), run("3.11", two=4.0)]
+        found = _page.joined(runs)
+        assert found == [run("3.11", one=1.0, two=4.0), run("3.12", one=3.0)]
+
+
 class TestTables:
     def test_plain_columns_line_up(self):
         """Text stands to the left, figures to the right."""
