@@ -173,6 +173,22 @@ def test_a_response_that_is_unlike_others_ends_with_its_headers(registry, raw_se
     assert registry.health().errors["client"] == {"response": 1}
 
 
+def test_a_request_that_says_yes_to_everything_is_cancelled_as_it_is(registry):
+    """A connector that a test gives a mock: what it raises is what the library raised."""
+
+    async def main():
+        async with aiohttp.BaseConnector(limit=1) as connector:
+            connector._available_connections = mock.Mock(side_effect=asyncio.CancelledError)
+            with pytest.raises(asyncio.CancelledError):
+                await connector.connect(mock.Mock(), [], aiohttp.ClientTimeout())
+
+    instrument("aiohttp")
+    try:
+        asyncio.run(main())
+    finally:
+        uninstrument("aiohttp")
+
+
 def test_a_protocol_that_says_yes_to_everything_keeps_its_transport():
     """A writer that a test makes of mocks writes to what it was given."""
     instrument("aiohttp")
