@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def describe() -> dict[str, str]:
@@ -28,6 +33,24 @@ def resident() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Have this process, and those that it starts, run on one core (Linux; elsewhere where they like).
+
+    Two processes that talk to each other take turns. Whether the system has them do so on one core or on
+    two, which it chooses anew each time, makes a difference of many times what is to be measured.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _processor() -> str:

@@ -43,24 +43,32 @@ def markdown(runs: Sequence[Run]) -> str:
     """The page: targets on every Python first, then each run in full."""
     parts = [HEAD, f"Machine: {runs[0]['machine']}. Date: {runs[0]['date']}.\n", _targets(runs)]
     for run in runs:
-        busy = f", load {run['load']}" if "load" in run else ""
-        parts.append(f"## {run['python']}\n\n{run['date']}, {run['machine']}{busy}\n")
+        parts.append(f"## {run['python']}\n\n{_where(run)}\n")
         for result in map(Result.from_dict, run["results"]):
+            said = result.explanation + (f" Measured {result.where}." if result.where else "")
             text = result.text(_table.markdown)
-            parts.append(
-                f"### {result.title}\n\n{result.explanation}\n\n{text}{_versions(result)}\n"
-            )
+            parts.append(f"### {result.title}\n\n{said}\n\n{text}{_versions(result)}\n")
     return "\n".join(parts).rstrip()
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:
-    """One run for each Python: what was measured later takes the place of what was measured before."""
-    found: dict[str, Run] = {}
+    """One run for each Python: what was measured later takes the place of what was measured before.
+
+    Date and machine are those of the first; what was measured elsewhere, or at another time, says so.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for run in runs:
-        before = found.get(run["python"], {"results": ()})
-        results = {it["title"]: it for it in (*before["results"], *run["results"])}
-        found[run["python"]] = {**run, "results": [*results.values()]}
+        first = found.setdefault(run["python"], {**run, "results": []})
+        results = {it["title"]: it for it in first["results"]}
+        where = "" if _where(run) == _where(first) else _where(run)
+        results |= {it["title"]: {**it, "where": where} for it in run["results"]}
+        first["results"] = [*results.values()]
     return [*found.values()]
+
+
+def _where(run: Run) -> str:
+    busy = f", load {run['load']}" if "load" in run else ""
+    return f"{run.get('date')}, {run.get('machine')}{busy}"
 
 
 def missed(runs: Sequence[Run]) -> list[str]:

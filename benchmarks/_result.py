@@ -49,6 +49,8 @@ class Result:
     peers: list[list[str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    #: Date and machine, if they are not those of the run that it is part of.
+    where: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with a verdict in every row."""

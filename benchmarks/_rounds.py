@@ -107,6 +107,8 @@ def interleaved(
     *,
     calls: int,
     rounds: int = ROUNDS,
+    processes: int = 1,
+    warm_up: int = WARM_UP,
     pythons: Mapping[str, str] | None = None,
 ) -> Figures:
     """Measure every row of every contender *rounds* times, turn and turn about; the least counts.
@@ -116,29 +118,31 @@ def interleaved(
         rows: Row name -> "measure:case", a function of ``_measures`` and a case of the contenders.
             A contender without that case skips the row.
         calls: Operations a round (less for contenders with a scale).
-        rounds: How often; one unrecorded turn comes first.
+        rounds: How often in one process; one unrecorded turn comes first.
+        processes: In how many processes of each contender, one after the other. Where a process has its code
+            and data in memory is worth several percent.
+        warm_up: Operations of the unrecorded turn, and the least of any.
         pythons: Interpreters chosen by hand.
     """
     figures = Figures()
     steps = [_Step(row, *plan.split(":")) for row, plan in rows.items()]
-    workers = list(_started(names, figures, pythons))
-    try:
-        for worker in workers:
-            for step in steps:
-                _turn(worker, step, WARM_UP)
-        for _ in range(rounds):
-            for step in steps:
-                for worker in workers:
-                    n = max(
-                        WARM_UP,
-                        int(calls * worker.contender.scale * SCALES.get(step.case, OTHERWISE)),
-                    )
-                    answer = _turn(worker, step, n)
-                    if answer:
-                        figures.note(worker.contender.name, step.row, n, answer)
-    finally:
-        for worker in workers:
-            worker.close()
+    for _ in range(processes):
+        workers = list(_started(names, figures, pythons))
+        try:
+            for worker in workers:
+                for step in steps:
+                    _turn(worker, step, warm_up)
+            for _ in range(rounds):
+                for step in steps:
+                    for worker in workers:
+                        scale = worker.contender.scale * SCALES.get(step.case, OTHERWISE)
+                        n = max(warm_up, int(calls * scale))
+                        answer = _turn(worker, step, n)
+                        if answer:
+                            figures.note(worker.contender.name, step.row, n, answer)
+        finally:
+            for worker in workers:
+                worker.close()
     return figures
 
 

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from benchmarks import _environments
+from benchmarks._machine import one_core
 from benchmarks._result import Measured, Result, number
 from volnux.telemetry import capture, traced_socket
 
@@ -33,7 +34,7 @@ SIZES = {65_536: ("64 KiB", 0.95), 1024: ("1 KiB", 0.8)}
 def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> Result:
     """Send chunks to an echo in another process and take them back, over a bare and a traced socket."""
     rows = []
-    with Echo() as port, capture(isolated=True):
+    with one_core(), Echo() as port, capture(isolated=True):
         for size, (name, target) in SIZES.items():
             for way, turn in WAYS.items():
                 bare, traced = throughput(port, turn, size, rounds=rounds, seconds=seconds)
@@ -43,8 +44,8 @@ def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> Result:
     return Result(
         "sockets",
         "Sockets",
-        "Throughput of an echo over loopback, the other end in a process of its own: a traced socket against "
-        f"a bare one, telemetry on. Best of {rounds} interleaved rounds.",
+        "Throughput of an echo over loopback, the other end in a process of its own on the same core: a traced "
+        f"socket against a bare one, telemetry on. Best of {rounds} interleaved rounds.",
         rows,
     )
 

@@ -65,16 +65,19 @@ class TestPage:
     def test_runs_of_one_python_make_one_column(self):
         """What was measured later takes the place of what was measured before."""
 
-        def run(python, **values):
+        def run(python, machine, where="", **values):
             results = [
-                Result(name, name.title(), "explained", [Measured("a call", value)])
+                Result(name, name.title(), "explained", [Measured("a call", value)], where=where)
                 for name, value in values.items()
             ]
-            return {"python": python, "results": [result.to_dict() for result in results]}
+            saved = [result.to_dict() for result in results]
+            return {"python": python, "date": "today", "machine": machine, "results": saved}
 
-        runs = [run("3.11", one=1.0, two=2.0), run("3.12", one=3.0), run("3.11", two=4.0)]
-        found = _page.joined(runs)
-        assert found == [run("3.11", one=1.0, two=4.0), run("3.12", one=3.0)]
+        runs = [run("3.11", "A", one=1.0, two=2.0), run("3.12", "A", one=3.0)]
+        found = _page.joined([*runs, run("3.11", "B", two=4.0)])
+        first = run("3.11", "A", one=1.0)
+        first["results"] += run("3.11", "B", where="today, B", two=4.0)["results"]
+        assert found == [first, runs[1]]
 
 
 class TestTables:
