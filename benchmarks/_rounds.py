@@ -83,6 +83,14 @@ class Figures(dict[str, dict[str, float]]):
         least = self.setdefault(name, {})
         least[row] = min(least.get(row, float("inf")), answer["ns"] / n)
 
+    def join(self, others: Figures) -> None:
+        """Take in the rows of a run of other rows."""
+        for name, least in others.items():
+            self.setdefault(name, {}).update(least)
+        self.missing.update(others.missing)
+        self.versions.update(others.versions)
+        self.answers.update(others.answers)
+
     @property
     def unit(self) -> float:
         """The least that the floor's plain call took beside any row: one unit for the whole run."""
