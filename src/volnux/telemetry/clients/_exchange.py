@@ -143,11 +143,8 @@ class Exchange:
         """The request as far as it is known."""
         found = self._out
         if found is None or type(found) is bytes:
-            self._out = message = Framing(self.method, is_response=False)
-            if found is not None:
-                message.feed(found, len(found))
-            return message
-        return found  # type: ignore[return-value]  # no bytes, and not None
+            self._out = found = self._followed(found, is_response=False)
+        return found  # type: ignore[return-value]  # bytes are followed
 
     @request.setter
     def request(self, message: Framing) -> None:
@@ -158,15 +155,18 @@ class Exchange:
         """The response as far as it is known."""
         found = self._in
         if found is None or type(found) is bytes:
-            self._in = message = Framing(self.method, is_response=True)
-            if found is not None:
-                message.feed(found, len(found))
-            return message
+            self._in = found = self._followed(found, is_response=True)
         return found  # type: ignore[return-value]  # as above
 
     @response.setter
     def response(self, message: Framing) -> None:
         self._in = message
+
+    def _followed(self, piece: bytes | None, *, is_response: bool) -> Framing:
+        message = Framing(self.method, is_response=is_response)
+        if piece is not None:
+            message.feed(piece, len(piece))
+        return message
 
     @property
     def is_in_trouble(self) -> bool:

@@ -86,6 +86,16 @@ def _account_of(sock: Any) -> Account:
     return IDLE if carrier is None else carrier.account
 
 
+def _watched(account: Account, method: Callable[..., Any], *args: Any) -> Any:
+    """Call a method of a socket's own class, and have its account know of what goes wrong."""
+    try:
+        return method(*args)
+    except BaseException as error:
+        if is_trouble(error):
+            account.trouble(error)
+        raise
+
+
 def _seldom(name: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(_seen(self, _account_of(self)), name)(*args, **kwargs)
@@ -193,12 +203,7 @@ def _recv_into_of(kind: Any) -> Callable[..., int]:
 def _out_of_tls(kind: Any) -> dict[str, Any]:
     def send(self: Any, data: Any, flags: int = 0) -> int:
         account = _account_of(self)
-        try:
-            count: int = kind.send(self, data, flags)
-        except BaseException as error:
-            if is_trouble(error):
-                account.trouble(error)
-            raise
+        count: int = _watched(account, kind.send, self, data, flags)
         account.sent(count, data)
         return count
 
@@ -214,7 +219,7 @@ def _out_of_tls(kind: Any) -> dict[str, Any]:
 
     def write(self: Any, data: Any) -> int:
         account = _account_of(self)
-        count: int = kind.write(self, data)
+        count: int = _watched(account, kind.write, self, data)
         account.sent(count, data)
         return count
 
@@ -226,12 +231,7 @@ def _read_of_tls(kind: Any) -> Callable[..., Any]:
 
     def read(self: Any, len: int = 1024, buffer: Any = None) -> Any:
         account = _account_of(self)
-        try:
-            found = kind.read(self, len, buffer)
-        except BaseException as error:
-            if is_trouble(error):
-                account.trouble(error)
-            raise
+        found = _watched(account, kind.read, self, len, buffer)
         count = found if buffer is not None else size(found)
         if count:
             account.received(count, found if buffer is None else buffer)
@@ -266,7 +266,7 @@ class ResponseFile(SocketIO):
         if not exchange._ended and not self.closed:
             if exchange._wire is not None:
                 exchange.about_to_close(self._sock)  # type: ignore[attr-defined]  # SocketIO's own
-            if exchange.is_decoded_later:
+            if exchange.is_decoded_later:  # else at once what `file_closed` comes to
                 exchange.file_closed()
             elif not exchange.is_held:
                 exchange.end()
