@@ -206,6 +206,22 @@ def test_what_follows_tls_on_a_connection_is_counted_too(registry, authority, cl
     assert counts(registry) == ("completed", peer.came, peer.went)
 
 
+@pytest.mark.parametrize("send", ["send", "sendall", "write"])
+def test_what_goes_wrong_in_tls_is_known_by_its_exchange(registry, authority, client_context, send):
+    """Whichever method met it: the operation ends with it if nothing makes it good."""
+    with tcp_pair() as (near, far):
+        peer = Peer()
+        thread = serving(authority, far, peer.echo)
+        secure = client_context.wrap_socket(near, server_hostname="localhost")
+        with upgraded(secure) as sock:
+            socket.socket.shutdown(sock, socket.SHUT_WR)  # below TLS
+            with pytest.raises(OSError, match=r"EOF|[Bb]roken pipe"):
+                getattr(sock, send)(PIECE)
+        thread.join()
+    (op,) = registry.network_ops()
+    assert op.status == "failed"
+
+
 def test_a_socket_that_is_detached_ends_its_exchange(registry):
     """Whoever has the descriptor goes on without being counted."""
     with tcp_pair() as (near, far):
