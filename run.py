@@ -18,6 +18,8 @@ VENV = ROOT / ".run" / platform.python_version()
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = str(BIN / "python")
 
+# What has changed since the environment was made, if one of these has.
+INSTALLED_FROM = ("pyproject.toml", "src/volnux/telemetry/_speedups.c")
 # What each command installs, and what it then runs; further arguments are passed on.
 COMMANDS = {
     "demo": (
@@ -65,7 +67,9 @@ def pip_install(*arguments: str) -> None:
 
 def set_up(name: str, requirements: list) -> None:
     """Make the environment and install into it, unless that has been done."""
-    made_from = [(ROOT / "pyproject.toml").read_text("utf-8"), str(ROOT), *requirements]
+    files = [ROOT / name for name in INSTALLED_FROM]
+    made_from = [path.read_text("utf-8") for path in files if path.is_file()]
+    made_from += [str(ROOT), *requirements]
     mark = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
     stamp = VENV / (name + ".stamp")
     if stamp.is_file() and stamp.read_text() == mark and BIN.is_dir():

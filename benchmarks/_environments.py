@@ -58,6 +58,7 @@ def child_environment() -> dict[str, str]:
     kept = {
         k: v
         for k, v in os.environ.items()
-        if not k.startswith(("VOLNUX_", "OTEL_", "LOGFIRE_", "PYTHON"))
+        if k == "VOLNUX_NO_EXTENSIONS"
+        or not k.startswith(("VOLNUX_", "OTEL_", "LOGFIRE_", "PYTHON"))
     }
     return kept | {"PYTHONPATH": search_path(), "PYTHONHASHSEED": "0"}

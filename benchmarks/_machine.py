@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 
 
 def describe() -> dict[str, str]:
-    """Date, processor, operating system, Python, and how busy the machine is just now."""
+    """Date, processor, operating system, Python and whether volnux is compiled, and how busy it is just now."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
         "load": f"{os.getloadavg()[0]:.1f}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}{_how()}",
     }
+
+
+def _how() -> str:
+    from volnux.telemetry._extension import SPEEDUPS
+
+    return "" if SPEEDUPS is None else ", compiled"
 
 
 def resident() -> int:

@@ -17,7 +17,9 @@ HEAD = """\
 
 Written by the program: `python -m benchmarks all --json FILE` on each Python, then
 `python -m benchmarks page FILE… > docs/benchmarks.md`, with the files that are in `benchmarks/figures`. Of
-several files of one Python the last that has a benchmark counts. Do not edit by hand.
+several files of one Python the last that has a benchmark counts. Do not edit by hand. **Compiled** is volnux with
+the compiled part of its hot path, which comes with every build that finds a C compiler; else all is Python, as with
+`VOLNUX_NO_EXTENSIONS=1`.
 
 The **floor** is what a careful person writes by hand for one function: a closure that sets and resets a
 `ContextVar`, reads `perf_counter_ns` twice and appends a tuple to a bounded deque. Nothing less records
@@ -93,7 +95,11 @@ def _targets(runs: Sequence[Run]) -> str:
                     f"{result.title}: {row.what}", [row.cells()[2]] + ["-"] * len(runs)
                 )
                 cells[column + 1] = row.cells()[1] + ("" if row.met else " **missed**")
-    header = ["what it must reach", "target", *(run["python"].split()[-1] for run in runs)]
+    header = [
+        "what it must reach",
+        "target",
+        *(run["python"].split(maxsplit=1)[-1] for run in runs),
+    ]
     rows = [[what, *cells] for what, cells in table.items()]
     return "## Targets\n\n" + _table.markdown(header, rows) + "\n"
 

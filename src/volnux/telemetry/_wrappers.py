@@ -11,6 +11,7 @@ from _thread import get_ident
 from types import NoneType
 
 from volnux.telemetry._deferred import defer, is_deferred
+from volnux.telemetry._extension import SPEEDUPS
 from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._seam import get_current, reset_current, set_current
 from volnux.telemetry._switch import SWITCH
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import ParamSpec, TypeVar
 
+    from volnux.telemetry._raw import Raw
     from volnux.telemetry._sites import EventSite
 
     P = ParamSpec("P")
@@ -32,6 +34,8 @@ def trace_function(  # noqa: C901  # a hot path, in place
     function: Callable[P, R], site: EventSite
 ) -> Callable[P, R]:
     """Trace a plain function, and what it returns if that runs only later."""
+    if SPEEDUPS is not None:
+        return _function_by_speedups(function, site)
     from functools import wraps
 
     switch, get, set_, reset, ident = SWITCH, get_current, set_current, reset_current, get_ident
@@ -90,6 +94,8 @@ def trace_coroutine(  # noqa: C901  # likewise
     function: Callable[P, Coroutine[Y, S, R]], site: EventSite
 ) -> Callable[P, Coroutine[Y, S, R]]:
     """Trace a coroutine function: from its first step to its end."""
+    if SPEEDUPS is not None:
+        return _coroutine_by_speedups(function, site)
     from functools import wraps
 
     switch, get, set_, reset, ident = SWITCH, get_current, set_current, reset_current, get_ident
@@ -133,6 +139,62 @@ def trace_coroutine(  # noqa: C901  # likewise
             scope.late(event)
         elif len(pending) > pending.limit:
             scope.fold()
+        return result
+
+    return traced
+
+
+def _function_by_speedups(function: Callable[P, R], site: EventSite) -> Callable[P, R]:
+    """Trace a plain function, as above; its beginning and its end are compiled."""
+    from functools import wraps
+
+    switch, begin, end, end_failed = SWITCH, SPEEDUPS.begin, SPEEDUPS.end, SPEEDUPS.end_failed
+    plain: type = NoneType
+
+    @wraps(function)
+    def traced(*args: P.args, **kwargs: P.kwargs) -> R:
+        nonlocal plain
+        if not switch.on:
+            return function(*args, **kwargs)
+        event: Raw = [site, None, None, None, None, None, None, False, None]
+        try:
+            begin(event)
+            result = function(*args, **kwargs) if kwargs else function(*args)  # type: ignore[call-arg]
+        except BaseException as error:
+            end_failed(event, error, False)  # noqa: FBT003  # C takes no names
+            raise
+        if result is not None and type(result) is not plain and event[1] is not None:
+            if is_deferred(result):
+                parent = event[2]
+                set_current(parent)
+                return defer(event, parent, result)  # type: ignore[no-any-return]
+            plain = type(result)
+        end(event, False)  # noqa: FBT003  # likewise
+        return result
+
+    return traced
+
+
+def _coroutine_by_speedups(
+    function: Callable[P, Coroutine[Y, S, R]], site: EventSite
+) -> Callable[P, Coroutine[Y, S, R]]:
+    """Trace a coroutine function likewise."""
+    from functools import wraps
+
+    switch, begin, end, end_failed = SWITCH, SPEEDUPS.begin, SPEEDUPS.end, SPEEDUPS.end_failed
+
+    @wraps(function)
+    async def traced(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not switch.on:
+            return await function(*args, **kwargs)
+        event: Raw = [site, None, None, None, None, None, None, False, None]
+        try:
+            begin(event)
+            result = await (function(*args, **kwargs) if kwargs else function(*args))  # type: ignore[call-arg]
+        except BaseException as error:
+            end_failed(event, error, True)  # noqa: FBT003  # C takes no names
+            raise
+        end(event, True)  # noqa: FBT003  # likewise
         return result
 
     return traced
