@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     from volnux.telemetry.publishers import (
         CompositePublisher,
         ConsolePublisher,
+        ElasticsearchPublisher,
         JSONLinesPublisher,
+        PrometheusPublisher,
         read_jsonlines,
     )
 
@@ -69,6 +71,7 @@ __all__ = [
     "Clock",
     "CompositePublisher",
     "ConsolePublisher",
+    "ElasticsearchPublisher",
     "Event",
     "EventMetrics",
     "EventStats",
@@ -80,6 +83,7 @@ __all__ = [
     "NetworkMetrics",
     "NetworkOp",
     "NetworkStats",
+    "PrometheusPublisher",
     "PublishError",
     "Redactor",
     "Registry",
@@ -127,7 +131,9 @@ _LATER = {
     "ASGIMiddleware": "_asgi",
     "CompositePublisher": "publishers",
     "ConsolePublisher": "publishers",
+    "ElasticsearchPublisher": "publishers",
     "JSONLinesPublisher": "publishers",
+    "PrometheusPublisher": "publishers",
     "Redactor": "_redaction",
     "WSGIMiddleware": "_wsgi",
     "extract": "propagation",

@@ -7,7 +7,7 @@ from math import isnan
 from time import monotonic
 
 from volnux.telemetry._fork import on_fork
-from volnux.telemetry._publisher import check_publisher, is_publisher
+from volnux.telemetry._publisher import MetricsPublisher, check_publisher, is_publisher
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._scope import default_registry, switch_off, switch_on
 from volnux.telemetry._switch import is_disabled
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from volnux.telemetry._delivery import Delivery, Settings
-    from volnux.telemetry._publisher import MetricsPublisher
     from volnux.telemetry._totals import Health
     from volnux.telemetry.publishers import CompositePublisher
 
@@ -195,7 +194,11 @@ def monitor_events(
     is_strict = chosen.strict if strict is None else strict
     settings = Settings(queue_items, queue_bytes, interval, when_full == "block", is_strict)
     deliveries = [_ATTACHED.attach(one, chosen, settings) for one in found]
-    return Monitor(chosen, deliveries, is_off=False)
+    monitor = Monitor(chosen, deliveries, is_off=False)
+    for one in found:
+        if isinstance(one, MetricsPublisher):
+            one.watch(monitor.health)
+    return monitor
 
 
 class _Attached:

@@ -68,7 +68,8 @@ class Notices:
             self.warn("failing", f"fails: {tell(sent.error)}{waits}")
         self._is_failing = sent.error is not None
         if judgement.rejected:
-            self.warn("rejected", f"rejected records: {judgement.rejected}")
+            why = f"; the last: {_short(sent.refusal)}" if sent.refusal else ""
+            self.warn("rejected", f"rejected records: {judgement.rejected}{why}")
         if judgement.poison:
             self.warn("poison", f"fails at some records; gave up on {judgement.poison}")
 
@@ -95,7 +96,10 @@ def tell(error: BaseException) -> str:
     told = describe(error)
     if isinstance(error, OSError) or told != type(error).__name__:
         return told
-    text = one_line(get_redactor().error_text(error))
-    if len(text) > LONGEST_TEXT:
-        text = text[: LONGEST_TEXT - 1] + "…"
+    text = _short(get_redactor().error_text(error))
     return f"{told}: {text}" if text else told
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"

@@ -9,7 +9,7 @@ from volnux.telemetry.errors import MissingDependencyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
     from typing import Any, Literal, TypeAlias
 
@@ -36,6 +36,11 @@ class MetricsPublisher(ABC):
     raise: `PublishError` and `OSError` mean that the back end is away and the same records come
     again later, any other exception counts against the record that caused it.
     """
+
+    #: How many records `publish_batch` gets at once, at most.
+    batch_size: int = 256
+    #: Why the back end has refused a record the last time, for the log; without secrets.
+    refusal: str | None = None
 
     @property
     def name(self) -> str:
@@ -64,6 +69,13 @@ class MetricsPublisher(ABC):
         for record in records:
             publish_one(self, record)
         return None
+
+    def watch(self, health: Callable[[], Any]) -> None:
+        """Take note of how telemetry itself can be asked how it goes; called by `monitor_events`.
+
+        Args:
+            health: `Monitor.health` of the monitor that this publisher is given to.
+        """
 
     def flush(self, timeout: float | None = None) -> bool:
         """Push out what this publisher itself holds back; True when nothing is left.

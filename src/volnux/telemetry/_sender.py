@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from volnux.telemetry._backoff import Backoff
+from volnux.telemetry._publisher import MetricsPublisher
 from volnux.telemetry._render import records_of
 from volnux.telemetry._sending import send_batch, send_singly, takes_batches
 from volnux.telemetry._strikes import Strikes
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from volnux.telemetry._raw import Raw
     from volnux.telemetry._sending import Sent
 
-#: Records sent at once: few enough that the thread does not keep the interpreter from others.
-BATCH = 256
-#: The same for a publisher that takes them one at a time and may be slow at each.
+#: Records sent to a publisher that takes them one at a time, and may be slow at each, before another look.
 SINGLES = 32
 #: So many failures in a row are the back end's, and make it wait.
 IN_VAIN = 100
@@ -54,7 +53,7 @@ class Sender:
     def __init__(self, publisher: Any, uniform: Callable[[float, float], float]) -> None:
         self._publisher = publisher
         self._in_batches = takes_batches(publisher)
-        self._most = self._limit = BATCH if self._in_batches else SINGLES
+        self._most = self._limit = _batch_size(publisher) if self._in_batches else SINGLES
         self._strikes = Strikes()
         self._in_vain = 0
         self.backoff = Backoff(uniform)
@@ -143,3 +142,8 @@ class Sender:
 
 def _places(sent: Sent, wanted: str) -> list[int]:
     return [place for place, verdict in enumerate(sent.verdicts) if verdict == wanted]
+
+
+def _batch_size(publisher: Any) -> int:
+    size = getattr(publisher, "batch_size", MetricsPublisher.batch_size)
+    return max(1, size) if type(size) is int else MetricsPublisher.batch_size

@@ -29,12 +29,14 @@ class Sent(NamedTuple):
         error: what stopped it before the others, if anything did.
         suspects: how many of the others the error speaks of, from the oldest on.
         fault: what the publisher answered instead of verdicts, as an error.
+        refusal: why the publisher's last "reject" was one, as far as it says so.
     """
 
     verdicts: Sequence[str]
     error: BaseException | None = None
     suspects: int = 0
     fault: Exception | None = None
+    refusal: str | None = None
 
     @property
     def is_backend_away(self) -> bool:
@@ -69,7 +71,7 @@ def send_batch(publisher: Any, records: Sequence[Record]) -> Sent:
     if verdicts is None:
         return Sent([OK] * len(records))
     if _is_answer(verdicts, len(records)):
-        return Sent(verdicts)
+        return Sent(verdicts, refusal=getattr(publisher, "refusal", None))
     # It returned, so it has taken them: sending them again would only double them.
     fault = TelemetryError(
         f"publish_batch must return None or one verdict for each of {len(records)} records, "

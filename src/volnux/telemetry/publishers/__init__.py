@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from volnux.telemetry.publishers._composite import CompositePublisher
 from volnux.telemetry.publishers._console import ConsolePublisher
+from volnux.telemetry.publishers._elasticsearch import ElasticsearchPublisher
 from volnux.telemetry.publishers._jsonlines import JSONLinesPublisher
+from volnux.telemetry.publishers._prometheus import PrometheusPublisher
 from volnux.telemetry.publishers._reading import read_jsonlines
 
-__all__ = ["CompositePublisher", "ConsolePublisher", "JSONLinesPublisher", "read_jsonlines"]
+__all__ = [
+    "CompositePublisher",
+    "ConsolePublisher",
+    "ElasticsearchPublisher",
+    "JSONLinesPublisher",
+    "PrometheusPublisher",
+    "read_jsonlines",
+]

@@ -1,0 +1,1 @@
+"""How records look elsewhere, and where that is; imports nothing."""

@@ -1,0 +1,138 @@
+"""Records as running totals, the way that Prometheus counts."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from volnux.telemetry._records import NetworkMetrics, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from volnux.telemetry._records import EventMetrics
+
+#: Upper bounds of durations in seconds: those of OpenTelemetry's semantic conventions for HTTP, with more at
+#: either end, since a step of a pipeline may take a microsecond or an hour.
+BOUNDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0),
+)
+#: The name of all those that come when there are too many.
+OTHER = "__other__"
+OUTCOMES = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+_EVENT, _NETWORK = 0, 1
+
+
+def observation(record: EventMetrics | NetworkMetrics) -> list[Any]:
+    """Return what is counted of a record: kind, name, status, seconds, when, which, and two numbers."""
+    ended = record.start_time if record.end_time is None else record.end_time
+    if isinstance(record, NetworkMetrics):
+        return [
+            *(_NETWORK, record.operation, record.status, record.latency, ended, record.task_id),
+            *(record.bytes_sent, record.bytes_received),
+        ]
+    return [
+        *(_EVENT, record.event_name, record.status, record.duration, ended, record.task_id),
+        *(record.retry_count, 0),
+    ]
+
+
+class Durations:
+    """A histogram: counts by bucket, their sum, and one example of each bucket."""
+
+    __slots__ = ("counts", "examples", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * buckets
+        self.total = 0.0
+        #: Value, `task_id` and time of the last one in each bucket.
+        self.examples: list[tuple[float, str, float] | None] = [None] * buckets
+
+    def copy(self) -> Durations:
+        """Return it as it is now."""
+        copy = Durations(0)
+        copy.counts, copy.total, copy.examples = self.counts[:], self.total, self.examples[:]
+        return copy
+
+
+class Totals(NamedTuple):
+    """Everything that was counted, at one moment.
+
+    Attributes:
+        event_durations: by name and status.
+        events: how many, by name and status; each name has every status.
+        retries: by name.
+        operation_durations: by operation and outcome.
+        operations: how many, by operation and outcome; each operation has every outcome.
+        sent, received: bytes by operation.
+    """
+
+    event_durations: dict[tuple[str, str], Durations]
+    events: dict[tuple[str, str], int]
+    retries: dict[str, int]
+    operation_durations: dict[tuple[str, str], Durations]
+    operations: dict[tuple[str, str], int]
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
+class Accumulator:
+    """Adds observations up. Not safe from several threads: who uses it has a lock.
+
+    Args:
+        bounds: upper bounds of the buckets, ascending.
+        max_names: how many names, and how many operations, are counted by themselves.
+    """
+
+    def __init__(self, bounds: Sequence[float], max_names: int) -> None:
+        self._bounds = bounds
+        self._max_names = max_names
+        self._totals = Totals({}, {}, {}, {}, {}, {}, {})
+
+    def add(self, observations: Iterable[Sequence[Any]]) -> None:
+        """Count what was observed."""
+        totals = self._totals
+        for kind, name, status, seconds, ended, task, first, second in observations:
+            if kind == _EVENT:
+                known = self._known(totals.retries, totals.events, name)
+                totals.events[known, status] += 1
+                totals.retries[known] += first
+                series = totals.event_durations
+            else:
+                known = self._known(totals.sent, totals.operations, name)
+                totals.operations[known, status] += 1
+                totals.sent[known] += first
+                totals.received[known] = totals.received.get(known, 0) + second
+                series = totals.operation_durations
+            durations = series.get((known, status))
+            if durations is None:
+                durations = series[known, status] = Durations(len(self._bounds) + 1)
+            bucket = bisect_left(self._bounds, seconds)
+            durations.counts[bucket] += 1
+            durations.total += seconds
+            durations.examples[bucket] = (seconds, task, ended)
+
+    def _known(self, names: dict[str, int], counts: dict[tuple[str, str], int], name: str) -> str:
+        """Return the name to count under; a new one begins at 0 everywhere, or `increase` misses its first."""
+        if name not in names:
+            if len(names) >= self._max_names and name != OTHER:
+                return self._known(names, counts, OTHER)
+            names[name] = 0
+            counts.update(((name, status), 0) for status in OUTCOMES)
+        return name
+
+    def totals(self) -> Totals:
+        """Return everything as it is now."""
+        now = self._totals
+        return Totals(
+            {key: durations.copy() for key, durations in now.event_durations.items()},
+            now.events.copy(),
+            now.retries.copy(),
+            {key: durations.copy() for key, durations in now.operation_durations.items()},
+            now.operations.copy(),
+            now.sent.copy(),
+            now.received.copy(),
+        )

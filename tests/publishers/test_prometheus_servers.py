@@ -1,0 +1,175 @@
+"""`PrometheusPublisher` and real servers: what PromQL answers is what was recorded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+from uuid import uuid4
+
+import pytest
+
+from volnux.telemetry import PrometheusPublisher, Registry, monitor_events, network_op, traced_event
+
+pytestmark = pytest.mark.extras
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def job():
+    """A `job` that no other test has."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+def ask(server, expression):
+    """What PromQL answers: value by labels."""
+    query = urlencode({"query": expression})
+    with urlopen(f"{server.url}/api/v1/query?{query}", timeout=10) as answer:
+        found = json.load(answer)["data"]["result"]
+    return {tuple(sorted(one["metric"].items())): float(one["value"][1]) for one in found}
+
+
+def wait_for(server, expression):
+    """What PromQL answers as soon as it has an answer."""
+    deadline = time.monotonic() + 30
+    while not (found := ask(server, expression)):
+        assert time.monotonic() < deadline, f"{expression} has no answer"
+        time.sleep(0.25)
+    return found
+
+
+def only(found):
+    """The value of the only answer."""
+    (value,) = found.values()
+    return value
+
+
+def record_some(monitor):
+    """Record 100 events of half a second or less, one that fails, and a network operation."""
+    for number in range(100):
+        with traced_event("load") as event:
+            if number % 10 == 0:
+                event.retry(OSError("again"), delay=0.0)
+    with pytest.raises(ValueError, match="no"), traced_event("load"):
+        raise ValueError("no")
+    with network_op("db.internal", 5432, "query") as op:
+        op.sent(10)
+        op.received(2_000)
+    assert monitor.flush(timeout=10)
+
+
+def test_a_real_prometheus_scrapes_what_was_recorded(prometheus, job):
+    """Counts, quantiles, retries and bytes, asked for in PromQL."""
+    publisher = PrometheusPublisher(port=0)
+    registry = Registry()
+    with monitor_events([publisher], registry=registry) as monitor:
+        record_some(monitor)
+        stats = registry.event_stats()["load"]
+        with prometheus.scraping(f"127.0.0.1:{publisher.port}", job=job):
+            wait_for(prometheus, f'volnux_events_total{{job="{job}"}}')
+            here = f'job="{job}"'
+            failed = f'volnux_events_total{{{here},event="load",status="failed"}}'
+            assert only(ask(prometheus, failed)) == 1
+            completed = f'sum(volnux_event_duration_seconds_count{{{here},status="completed"}})'
+            assert only(ask(prometheus, completed)) == 100
+            total = f"sum(volnux_event_duration_seconds_sum{{{here}}})"
+            assert only(ask(prometheus, total)) == pytest.approx(stats.total)
+            assert only(ask(prometheus, f"volnux_event_retries_total{{{here}}}")) == 10
+            received = f'volnux_network_bytes_total{{{here},direction="received"}}'
+            assert only(ask(prometheus, received)) == 2_000
+            quantile = f"histogram_quantile(0.5, sum by (le) (volnux_event_duration_seconds_bucket{{{here}}}))"
+            assert 0 < only(ask(prometheus, quantile)) <= 0.0001
+            assert only(ask(prometheus, f"volnux_events_in_flight{{{here}}}")) == 0
+
+
+def test_promtool_finds_nothing_to_say(promtool):
+    """Names, units and help texts follow the rules of Prometheus."""
+    publisher = PrometheusPublisher(port=0)
+    with monitor_events([publisher], registry=Registry(), queue_items=1) as monitor:
+        record_some(monitor)
+        with urlopen(f"http://127.0.0.1:{publisher.port}/metrics", timeout=10) as answer:
+            text = answer.read()
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_the_end_of_a_batch_job_is_at_a_real_pushgateway(pushgateway, job):
+    """With its totals, under its name."""
+    publisher = PrometheusPublisher(port=None, push_gateway=pushgateway.url, job=job)
+    with monitor_events([publisher], registry=Registry()) as monitor:
+        record_some(monitor)
+    with urlopen(f"{pushgateway.url}/metrics", timeout=10) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if f'job="{job}"' in line]
+    counts = [line for line in lines if line.startswith("volnux_events_total") and "load" in line]
+    assert sorted(line.rpartition(" ")[2] for line in counts) == ["0", "1", "100"]
+
+
+def test_workers_of_gunicorn_are_counted_in_its_master(tmp_path):
+    """A publisher made in the master serves what all workers record, a killed one's too."""
+    (tmp_path / "app.py").write_text(
+        textwrap.dedent(
+            """
+            import os, signal
+            from volnux.telemetry import traced_event
+            def app(environ, start_response):
+                with traced_event("request"):
+                    pass
+                start_response("200 OK", [])
+                return [str(os.getpid()).encode()]
+            """
+        )
+    )
+    (tmp_path / "settings.py").write_text(
+        textwrap.dedent(
+            """
+            from volnux.telemetry import PrometheusPublisher, monitor_events
+            bind, workers, loglevel = "127.0.0.1:0", 3, "info"
+            def when_ready(server):
+                publisher = PrometheusPublisher(port=0)
+                server.monitor = monitor_events([publisher], interval=0.05)
+                print("at", server.LISTENERS[0].getsockname()[1], publisher.port, flush=True)
+            """
+        )
+    )
+    command = [sys.executable, "-m", "gunicorn", "-c", "settings.py", "app:app"]
+    master = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        _, port, metrics = next(line for line in master.stdout if line.startswith("at")).split()
+        seen = set()
+        for number in range(60):
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                seen.add(int(answer.read()))
+            if number == 30:
+                count(metrics, 31)
+                subprocess.run(["kill", "-9", str(max(seen))], check=True)
+        count(metrics, 60)
+        assert len(seen) > 1
+    finally:
+        master.terminate()
+        master.communicate(timeout=30)
+
+
+def count(port, wanted):
+    """Wait until so many requests are counted at a port."""
+    deadline = time.monotonic() + 20
+    while True:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = [
+            line.rpartition(" ")[2]
+            for line in text.splitlines()
+            if line.startswith('volnux_events_total{event="request",status="completed"}')
+        ]
+        if found == [f"{wanted}.0"]:
+            return
+        assert time.monotonic() < deadline, f"{found} of {wanted} requests are counted"
+        time.sleep(0.1)
