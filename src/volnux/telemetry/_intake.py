@@ -39,12 +39,15 @@ if TYPE_CHECKING:
 
     Listener: TypeAlias = Callable[[list[Raw]], None]
 
-#: Entries that may wait before the thread that adds one more folds them. Fewer than the 700 (2,000 in
-#: newer Pythons) at which the garbage collector looks through what is young: a full registry lets as
-#: many go at a fold as came since the last, so recording sets off no collections at all.
-BATCH = 500
-#: Seconds that a thread makes room for another one that is folding: about as long as a fold takes.
-YIELD = 0.0002
+#: Entries that may wait before the thread that adds one more folds them. With those that other threads add
+#: meanwhile, fewer than the 700 (2,000 in newer Pythons) at which the garbage collector looks through
+#: what is young: a full registry lets as many go at a fold as came since the last, so recording sets off
+#: no collections at all.
+BATCH = 300
+#: Where another thread is folding: how many more entries may wait until the next attempt, and the seconds
+#: for which that thread is given room. Eight threads that each added a batch more would pile up what sets
+#: off collections, and does not fit into the processor's cache.
+MORE, YIELD = 20, 0.001
 #: Entries that may wait before the threads that add more are held up, and for how many seconds each
 #: time they add a batch. Whoever folds then gets on with it; and a publisher that holds a program up
 #: while its queue is full holds up all of its threads. For a time only: they may hold what it needs.
@@ -147,9 +150,8 @@ class Intake:
                 self._pending.limit = BATCH
                 lock.release()
         else:
-            self._pending.limit += BATCH
-            # The holder may have been interrupted in the middle, and needs the interpreter: what is
-            # added meanwhile would pile up beyond the processor's cache.
+            # The holder may have been interrupted in the middle, and needs the interpreter.
+            self._pending.limit += MORE
             sleep(YIELD)
 
     def _fold(self) -> None:
