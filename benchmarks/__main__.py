@@ -17,6 +17,7 @@ from benchmarks import (
     network,
     network_sockets,
     overhead,
+    publishing,
     queries,
     threads,
 )
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "queries": queries.measure,
     "import": imports.measure,
     "delivery-overhead": delivery.measure,
+    "delivery": publishing.measure,
     "network": network.measure,
     "sockets": network_sockets.measure,
 }
@@ -101,7 +103,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     for name in BENCHMARKS if options.benchmark == "all" else [options.benchmark]:
         print(f"measuring {name} …", file=sys.stderr)
         settings: dict[str, Any] = {"rounds": options.rounds} if options.rounds else {}
-        if name not in ("queries", "delivery-overhead", "sockets"):
+        if name not in ("queries", "delivery-overhead", "delivery", "sockets"):
             settings["pythons"] = pythons
             if options.only_ours:
                 settings["peers"] = ()

@@ -65,15 +65,19 @@ class Cut:
         handler.close_connection = True
 
 
-class Hang:
-    """No answer until the test is over."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
+class Trickle:
+    """An answer that never ends: a header every few hundredths of a second, until the client has gone."""
 
     def send(self, handler: BaseHTTPRequestHandler) -> None:
-        """Wait."""
-        self.over.wait(30)
+        """Send headers for half a minute at most."""
+        pause = threading.Event()
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(600):
+            try:
+                handler.wfile.write(b"X-%d: a\r\n" % (number % 50))
+            except OSError:
+                break
+            pause.wait(0.05)
         handler.close_connection = True
 
 

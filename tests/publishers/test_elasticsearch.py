@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from email.utils import formatdate
 
 import pytest
 
-from tests.publishers.scripted import Answer, Cut, all_created, items
+from tests.publishers.scripted import Answer, Cut, Trickle, all_created, items
 from volnux.telemetry import (
     ElasticsearchPublisher,
     PublishError,
@@ -296,12 +299,40 @@ class TestConnections:
             with pytest.raises(PublishError, match="ConnectionTimeout"):
                 publisher.publish_batch([event])
 
+    def test_that_trickle(self, server, event):
+        """A server that sends a little now and then is as good as one that hangs, and left alone."""
+        publisher = ElasticsearchPublisher(server.place, "a", request_timeout=0.3)
+        server.script.append(Trickle())
+        with pytest.raises(PublishError, match=r"no answer within 0\.6 s"):
+            publisher.publish_batch([event])
+        assert publisher.publish_batch([event]) == ["ok"]
+
     def test_that_are_refused(self, event):
         """The records wait for it."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             place = f"127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(PublishError, match="no answer: ConnectionError"):
             ElasticsearchPublisher(place, "a").publish_batch([event])
+
+    @pytest.mark.parametrize("records", [10, 2_000])
+    def test_that_hang_do_not_keep_a_program_from_ending(self, records, tmp_path):
+        """The end of the process waits as long as it was told to, and for no request."""
+        program = f"""
+import sys
+from volnux.telemetry import ElasticsearchPublisher, monitor_events, traced_event
+monitor_events([ElasticsearchPublisher(sys.argv[1], "a", request_timeout=60)], interval=0.01)
+for _ in range({records}):
+    with traced_event("step"):
+        pass
+"""
+        environment = {**os.environ, "VOLNUX_EXIT_TIMEOUT": "0.5"}
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            place = f"127.0.0.1:{silent.getsockname()[1]}"
+            command = [sys.executable, "-c", program, place]
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=30, check=True
+            )
+        assert f"lost {records} records" in done.stderr
 
 
 class TestSetUp:

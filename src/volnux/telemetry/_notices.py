@@ -68,7 +68,7 @@ class Notices:
             self.warn("failing", f"fails: {tell(sent.error)}{waits}")
         self._is_failing = sent.error is not None
         if judgement.rejected:
-            why = f"; the last: {_short(sent.refusal)}" if sent.refusal else ""
+            why = f"; the last: {_short(get_redactor().text(sent.refusal))}" if sent.refusal else ""
             self.warn("rejected", f"rejected records: {judgement.rejected}{why}")
         if judgement.poison:
             self.warn("poison", f"fails at some records; gave up on {judgement.poison}")

@@ -52,8 +52,11 @@ class Relay:
 
     def close(self) -> None:
         """End it: children that send get an error from now on."""
-        self._writing.send(b"")
-        self._thread.join()
+        try:
+            self._writing.send(b"")
+            self._thread.join()
+        except OSError:  # full of what nobody reads any more: the thread ends with the process
+            pass
         self._reading.close()
         self._writing.close()
 

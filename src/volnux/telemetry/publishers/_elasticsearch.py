@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from volnux.telemetry._publisher import MetricsPublisher, require
@@ -20,9 +18,10 @@ from volnux.telemetry.formats._elasticsearch_answers import (
     status_of,
     verdicts_of,
 )
+from volnux.telemetry.formats._together import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any, Literal
 
     from volnux.telemetry._publisher import Record, Verdict
@@ -73,7 +72,7 @@ class ElasticsearchPublisher(MetricsPublisher):
             machine in the clear.
     """
 
-    batch_size = 2 * DOCUMENTS * REQUESTS  # so that the next is ready when one has been answered
+    batch_size: int = 2 * DOCUMENTS * REQUESTS  # so that the next is ready when one has been answered
 
     def __init__(
         self,
@@ -94,8 +93,9 @@ class ElasticsearchPublisher(MetricsPublisher):
             raise ValueError(f'mode is "daily" or "data_stream", not {mode!r}')
         _check_positive("request_timeout", request_timeout)
         _check_positive("max_request_bytes", max_request_bytes)
-        self.index_prefix = _checked_prefix(index_prefix)
+        self.index_prefix: str = _checked_prefix(index_prefix)
         self._is_data_stream = mode == "data_stream"
+        self.refusal: str | None = None
         self._service = service_name or os.environ.get("OTEL_SERVICE_NAME") or None
         self._timeout = request_timeout
         self._limit = max_request_bytes
@@ -110,7 +110,6 @@ class ElasticsearchPublisher(MetricsPublisher):
             raise ValueError("a client= of your own knows its hosts and credentials: give it alone")
         # A client must not be used on both sides of a fork, so each process makes its own.
         self._made: tuple[int, Any] | None = None
-        self._pool: ThreadPoolExecutor | None = None
         self._client()
 
     def __repr__(self) -> str:
@@ -154,15 +153,26 @@ class ElasticsearchPublisher(MetricsPublisher):
         Raises:
             PublishError: none of them could be written.
         """
-        sent = [self._begin(lines) for lines in self._requests(records)]
+        client = self._client()
+        sent: list[tuple[int, Call[list[Verdict]]]] = []
+        for lines in self._requests(records):
+            if len(sent) >= REQUESTS:
+                sent[-REQUESTS][1].wait(2 * self._timeout)
+            call = Call(self._send, client, lines)
+            sent.append((len(lines), call))
+            call.begin()
         verdicts: list[Verdict] = []
         error: PublishError | None = None
-        for count, answer in sent:
+        for count, call in sent:
             try:
-                verdicts += answer()
+                verdicts += call.result(2 * self._timeout)
             except PublishError as outage:
                 error = error or outage
                 verdicts += ["retry"] * count
+            except TimeoutError:  # that of a connection begins anew with every byte that comes
+                error = PublishError(f"no answer within {2 * self._timeout} s")
+                verdicts += ["retry"] * count
+                self.close()
         if error is not None and verdicts.count("retry") == len(verdicts):
             raise error
         return verdicts
@@ -171,8 +181,6 @@ class ElasticsearchPublisher(MetricsPublisher):
         """Close the connections; a client of your own stays open."""
         made, self._made = self._made, None
         if made is not None and made[0] == os.getpid():
-            if self._pool is not None:
-                self._pool.shutdown(wait=False)
             made[1].close()
 
     def _publish_one(self, record: Record) -> None:
@@ -195,18 +203,6 @@ class ElasticsearchPublisher(MetricsPublisher):
             lines.append(line)
             size += len(line)
         yield lines
-
-    def _begin(self, lines: list[bytes]) -> tuple[int, Callable[[], list[Verdict]]]:
-        """Send lines, beside others if that can be; return how many documents, and what gives the verdicts."""
-        client = self._client()  # made in this thread, if it has to be
-        if self._pool is not None:
-            try:
-                task = self._pool.submit(copy_context().run, self._send, client, lines)
-            except RuntimeError:  # the interpreter is on its way out
-                self._pool = None
-            else:
-                return len(lines), task.result
-        return len(lines), lambda: self._send(client, lines)
 
     def _send(self, client: Any, lines: list[bytes]) -> list[Verdict]:
         body = b"".join(lines)
@@ -239,7 +235,6 @@ class ElasticsearchPublisher(MetricsPublisher):
         if self._made is None or self._made[0] != os.getpid():
             client = self._library.Elasticsearch(self._hosts, **self._options)
             self._made = (os.getpid(), client)
-            self._pool = ThreadPoolExecutor(REQUESTS, "volnux-elasticsearch")
         return self._made[1]
 
     def _as_publish_error(self, error: Exception) -> PublishError | None:

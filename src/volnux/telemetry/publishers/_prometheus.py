@@ -53,7 +53,7 @@ class PrometheusPublisher(MetricsPublisher):
         TypeError, ValueError: an argument is none of those above.
     """
 
-    batch_size = 2_000
+    batch_size: int = 2_000
 
     def __init__(
         self,
@@ -89,10 +89,17 @@ class PrometheusPublisher(MetricsPublisher):
         self._server: Any = None
         self._thread: Any = None
         self.port: int | None = None
-        if port is not None:
-            tls = (certfile, keyfile, client_cafile)
-            self._listen(port, addr, [None if one is None else os.fspath(one) for one in tls])
         self._registry.register(self)
+        if port is not None:
+            tls = [
+                None if one is None else os.fspath(one)
+                for one in (certfile, keyfile, client_cafile)
+            ]
+            try:
+                self._listen(port, addr, tls)
+            except BaseException:
+                self._registry.unregister(self)
+                raise
         self._relay = Relay(self._add) if hasattr(os, "fork") else None
         on_fork(self)
 

@@ -1,0 +1,191 @@
+"""How fast records reach real back ends, beside what their own clients do with the same.
+
+Elasticsearch is the one at ``VOLNUX_TEST_ELASTICSEARCH_URL``, as ``python -m tests.services up elasticsearch``
+starts it; without that its row is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from benchmarks._result import Measured, Result
+from volnux.telemetry import (
+    ElasticsearchPublisher,
+    EventMetrics,
+    PrometheusPublisher,
+    Registry,
+    monitor_events,
+    traced_event,
+)
+from volnux.telemetry.formats._elasticsearch import bulk_lines
+from volnux.telemetry.formats._prometheus import BOUNDS, OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from volnux.telemetry._publisher import Record, Verdict
+
+RECORDS = 200_000
+#: Names of events, each of which has completed and failed: so many histograms.
+NAMES = 500
+#: Of `helpers.parallel_bulk`'s documents per second; of prometheus_client's time for a scrape.
+AT_LEAST, AT_MOST = 0.8, 1.2
+
+
+def measure(*, records: int = RECORDS, rounds: int = 3) -> Result:
+    """Deliver a full queue to Elasticsearch, and scrape many series; each beside its own client."""
+    rows, remarks, peers = [], [], []
+    versions = {"prometheus-client": version("prometheus-client")}
+    url = os.environ.get("VOLNUX_TEST_ELASTICSEARCH_URL")
+    if url is None:
+        remarks.append("Elasticsearch: VOLNUX_TEST_ELASTICSEARCH_URL is not set")
+    else:
+        ours, theirs, note = _elasticsearch(url, records, rounds)
+        what = f"Elasticsearch: {records:,} records from a full queue"
+        rows.append(Measured(what, ours / theirs, "x", AT_LEAST, at_least=True, note=note))
+        versions["elasticsearch"] = version("elasticsearch")
+        peers.append(["documents a second", f"{ours:,.0f}", f"{theirs:,.0f} (parallel_bulk)"])
+    scrape, theirs = _scrape(rounds)
+    what = f"a scrape of {2 * NAMES:,} histograms of {len(BOUNDS)} buckets"
+    rows.append(Measured(what, scrape / theirs, "x", AT_MOST, note=f"{1e3 * scrape:.0f} ms"))
+    peers.append(["ms a scrape", f"{1e3 * scrape:.0f}", f"{1e3 * theirs:.0f} (prometheus_client)"])
+    return Result(
+        "delivery",
+        "Publishing",
+        f"Wall time, best of {rounds} alternating rounds. Elasticsearch runs on this machine; its client is given "
+        "the same documents, made beforehand, and ours makes them of records. prometheus_client has the same series.",
+        rows,
+        ["", "volnux", "the library itself"],
+        peers,
+        remarks,
+        versions,
+    )
+
+
+# --- Elasticsearch ----------------------------------------------------------------------------------
+
+
+class _Gated(ElasticsearchPublisher):
+    """Waits for the queue to be full."""
+
+    gate = threading.Event()
+
+    def publish_batch(self, records: Sequence[Record]) -> Sequence[Verdict]:
+        self.gate.wait()
+        return super().publish_batch(records)
+
+
+def _elasticsearch(url: str, records: int, rounds: int) -> tuple[float, float, str]:
+    """Return our documents per second, the client's own, and what the server has counted."""
+    from elasticsearch import Elasticsearch
+
+    client = Elasticsearch(url, request_timeout=60)
+    prefix = f"volnux-benchmark-{uuid4().hex[:8]}"
+    ElasticsearchPublisher(client=client, index_prefix=prefix).setup_templates()
+    documents = list(_documents(records, prefix))
+    ours, theirs, counted = [], [], 0
+    for _ in range(rounds):
+        ours.append(_ours(url, prefix, records))
+        counted = _wiped(client, prefix)
+        if counted != records:
+            raise RuntimeError(f"{counted} documents are there of {records} that were accepted")
+        theirs.append(_parallel_bulk(client, documents))
+        _wiped(client, prefix)
+    client.indices.delete_index_template(name=prefix)
+    client.close()
+    return max(ours), max(theirs), f"the server counted {counted:,}"
+
+
+def _ours(url: str, prefix: str, records: int) -> float:
+    _Gated.gate.clear()
+    publisher = _Gated(url, prefix, request_timeout=60)
+    registry = Registry(capacity=10)
+    room = {"queue_items": records + 1, "queue_bytes": 1 << 40}
+    with monitor_events([publisher], registry=registry, **room) as monitor:  # type: ignore[arg-type]
+
+        @traced_event
+        def step() -> None:
+            pass
+
+        for _ in range(records):
+            step()
+        registry.fold()
+
+        def deliver() -> None:
+            _Gated.gate.set()
+            monitor.flush(timeout=600)
+
+        return records / _seconds(deliver)
+
+
+def _documents(records: int, prefix: str) -> Any:
+    begun = time.time()
+    for number in range(records):
+        record = EventMetrics(
+            event_name="step",
+            task_id=f"{number:016x}",
+            process_id=os.getpid(),
+            thread_id=threading.get_ident(),
+            start_time=begun,
+            end_time=begun + 1e-6,
+            duration=1e-6,
+        )
+        action, source = bulk_lines(record, prefix, None, is_data_stream=False).splitlines()
+        known = json.loads(action)["create"]
+        yield {"_op_type": "create", **known, "_source": json.loads(source)}
+
+
+def _parallel_bulk(client: Any, documents: list[Any]) -> float:
+    from elasticsearch.helpers import parallel_bulk
+
+    return len(documents) / _seconds(lambda: [ok for ok, _ in parallel_bulk(client, documents)])
+
+
+def _wiped(client: Any, prefix: str) -> int:
+    client.indices.refresh(index=f"{prefix}-*")
+    count: int = client.count(index=f"{prefix}-*")["count"]
+    for index in client.indices.get(index=f"{prefix}-*"):
+        client.indices.delete(index=index)
+    return count
+
+
+# --- Prometheus -------------------------------------------------------------------------------------
+
+
+def _scrape(rounds: int) -> tuple[float, float]:
+    """Return the seconds of a scrape, ours and prometheus_client's own."""
+    from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    publisher = PrometheusPublisher(port=None, registry=ours)
+    durations = Histogram("seconds", "x", ["event", "status"], buckets=BOUNDS, registry=theirs)
+    events = Counter("events", "x", ["event", "status"], registry=theirs)
+    retries = Counter("retries", "x", ["event"], registry=theirs)
+    for number in range(NAMES):
+        name = f"step {number}"
+        retries.labels(name)
+        for status in OUTCOMES:
+            events.labels(name, status)
+        for status in OUTCOMES[:2]:
+            record = EventMetrics(event_name=name, task_id="1", status=status, duration=0.1)
+            publisher.publish_event_metrics(record)
+            durations.labels(name, status).observe(0.1)
+            events.labels(name, status).inc()
+    found = [
+        (_seconds(lambda: generate_latest(ours)), _seconds(lambda: generate_latest(theirs)))
+        for _ in range(3 * rounds)
+    ]
+    publisher.close()
+    return min(one for one, _ in found), min(one for _, one in found)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
