@@ -72,7 +72,9 @@ class ElasticsearchPublisher(MetricsPublisher):
             machine in the clear.
     """
 
-    batch_size: int = 2 * DOCUMENTS * REQUESTS  # so that the next is ready when one has been answered
+    batch_size: int = (
+        2 * DOCUMENTS * REQUESTS
+    )  # so that the next is ready when one has been answered
 
     def __init__(
         self,
