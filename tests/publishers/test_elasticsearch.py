@@ -150,6 +150,27 @@ class TestVerdicts:
         sent = [[one["event_name"] for one in each.documents] for each in server.requests]
         assert sent == [["step 0", "step 1", "step 2", "step 3"], ["step 1"]]
 
+    def test_of_one_record(self, publisher, server, event):
+        """Called for a single record, it says by an error what is not well."""
+        server.script += [items(429), items(400), items(409)]
+        with pytest.raises(PublishError, match="no room") as caught:
+            publisher.publish_event_metrics(event)
+        assert not caught.value.permanent
+        with pytest.raises(PublishError, match="refused") as caught:
+            publisher.publish_event_metrics(event)
+        assert caught.value.permanent
+        publisher.publish_event_metrics(event)
+
+    def test_of_many_requests_at_once(self, publisher, server, event):
+        """A large batch goes in several requests, and each record has the verdict of its own."""
+        records = [type(event)(event_name=str(number), task_id="1") for number in range(2_600)]
+        server.usual = lambda request: items(
+            *(400 if one["event_name"] == "1234" else 201 for one in request.documents)
+        )
+        verdicts = publisher.publish_batch(records)
+        assert [place for place, verdict in enumerate(verdicts) if verdict != "ok"] == [1234]
+        assert sorted(len(one.documents) for one in server.requests) == [100, *[500] * 5]
+
     @pytest.mark.parametrize(
         "body",
         [b"", b"<html>", [], {}, {"items": None}, {"items": []}, {"items": [{}]}, {"items": [1]}],
@@ -391,6 +412,7 @@ class TestSetUp:
             {"api_key": "a", "basic_auth": ("a", "b")},
             {"mode": "weekly"},
             {"request_timeout": 0},
+            {"request_timeout": float("inf")},
             {"max_request_bytes": -1},
             {"client": object()},
         ],
@@ -411,6 +433,24 @@ class TestSetUp:
         """Templates that come with the server would make data streams of such indices."""
         with pytest.raises(ValueError, match="comes with Elasticsearch"):
             ElasticsearchPublisher("localhost", prefix)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [{"hosts": 9200}, {"hosts": [None]}, {"index_prefix": 1}, {"request_timeout": "1"}],
+    )
+    def test_arguments_of_another_type(self, arguments):
+        """Likewise."""
+        with pytest.raises(TypeError):
+            ElasticsearchPublisher(**{"hosts": "localhost", "index_prefix": "a", **arguments})
+
+    def test_accounts_in_several_places(self):
+        """All hosts have one account, given once."""
+        for hosts, given in (
+            (["http://a:b@localhost", "http://c:d@localhost:9201"], {}),
+            (["http://a:b@localhost"], {"basic_auth": ("a", "b")}),
+        ):
+            with pytest.raises(ValueError, match="one account"):
+                ElasticsearchPublisher(hosts, "a", **given)
 
     def test_a_client_of_ones_own(self, server, event):
         """It is used as it is, and stays open."""

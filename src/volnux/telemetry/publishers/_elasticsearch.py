@@ -271,11 +271,13 @@ def _options(
     hosts: Any, api_key: Any, basic_auth: Any, ca_certs: Any
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the URLs of the hosts, and what the client is told besides."""
-    if hosts is None or not len(hosts):
+    if isinstance(hosts, str):
+        hosts = [hosts]
+    if hosts is None or (hasattr(hosts, "__len__") and not hosts) or hosts == [""]:
         raise ValueError('hosts must name a server, such as hosts=["localhost:9200"]')
-    found = [
-        address(host, PORT, "hosts") for host in ([hosts] if isinstance(hosts, str) else hosts)
-    ]
+    if not hasattr(hosts, "__iter__"):
+        raise TypeError(f"hosts must be an address or a list of them, not {hosts!r}")
+    found = [address(host, PORT, "hosts") for host in hosts]
     if api_key and basic_auth:
         raise ValueError("give api_key or basic_auth, not both")
     held = {one.credentials for one in found if one.credentials is not None}
