@@ -43,7 +43,10 @@ def plain(run: Run) -> str:
 
 def markdown(runs: Sequence[Run]) -> str:
     """The page: targets on every Python first, then each run in full."""
-    parts = [HEAD, f"Machine: {runs[0]['machine']}. Date: {runs[0]['date']}.\n", _targets(runs)]
+    where = {(run["machine"], run["date"]) for run in runs}
+    machine, date = f"Machine: {runs[0]['machine']}.", f"Date: {runs[0]['date']}."
+    said = f"{machine} {date}" if len(where) == 1 else "Machine and date stand above each run."
+    parts = [HEAD, f"{said}\n", _targets(runs)]
     for run in runs:
         parts.append(f"## {run['python']}\n\n{_where(run)}\n")
         for result in map(Result.from_dict, run["results"]):
