@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 #: what is young: a full registry lets as many go at a fold as came since the last, so recording sets off
 #: no collections at all.
 BATCH = 300
-#: Where another thread is folding: how many more entries may wait until the next attempt, and the seconds
-#: for which that thread is given room. Eight threads that each added a batch more would pile up what sets
-#: off collections, and does not fit into the processor's cache.
+#: Where another thread is folding: how many more entries may wait until the next attempt, so many more
+#: each time that it is still at it, and the seconds for which it is given room. Eight threads that each
+#: added a batch more would pile up what sets off collections, and does not fit into the processor's cache.
 MORE, YIELD = 20, 0.001
 #: Entries that may wait before the threads that add more are held up, and for how many seconds each
 #: time they add a batch. Whoever folds then gets on with it; and a publisher that holds a program up
@@ -79,6 +79,8 @@ class Intake:
         self._folding = False
         self._pending = Pending()
         self._pending.limit = BATCH
+        #: Attempts that another thread was in the way of, since the last fold.
+        self._in_vain = 0
         self._ended: list[Raw] = []
         self._open: dict[int, Raw] = {}
         #: Whether entries may be timed by another clock than this registry's.
@@ -148,10 +150,12 @@ class Intake:
                 note(self, "fold", type(error).__name__, error)
             finally:
                 self._pending.limit = BATCH
+                self._in_vain = 0
                 lock.release()
         else:
             # The holder may have been interrupted in the middle, and needs the interpreter.
-            self._pending.limit += MORE
+            self._in_vain += 1
+            self._pending.limit += MORE * self._in_vain
             sleep(YIELD)
 
     def _fold(self) -> None:
