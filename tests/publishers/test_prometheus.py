@@ -316,17 +316,21 @@ class TestForks:
     def test_do_not_keep_the_port(self, publisher):
         """A child that outlives the parent's publisher is not in the way of the next one."""
         ours, theirs = os.pipe()
+        ready, is_there = os.pipe()
         child = os.fork()
         if not child:
             os.close(theirs)
+            os.write(is_there, b"x")
             os.read(ours, 1)
             os._exit(0)
-        os.close(ours)
+        os.read(ready, 1)
         publisher.close()
         again = PrometheusPublisher(port=publisher.port)
         again.close()
         os.close(theirs)
         os.waitpid(child, 0)
+        for end in (ours, ready, is_there):
+            os.close(end)
 
     def test_of_a_parent_that_is_gone_keep_what_they_have(self, publisher):
         """It is an outage: the records wait."""
