@@ -328,6 +328,19 @@ class TestConnections:
             publisher.publish_batch([event])
         assert publisher.publish_batch([event]) == ["ok"]
 
+    def test_to_one_of_several_hosts(self, server, event):
+        """While one is away, an attempt or two later the other has the record."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            away = f"127.0.0.1:{listening.getsockname()[1]}"
+        publisher = ElasticsearchPublisher([away, server.place], "a")
+        outcomes = []
+        for _ in range(3):
+            try:
+                outcomes += publisher.publish_batch([event])
+            except PublishError:
+                outcomes.append("away")
+        assert outcomes.count("ok") >= 2
+
     def test_that_are_refused(self, event):
         """The records wait for it."""
         with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -60,7 +61,7 @@ def samples(publisher):
     }
 
 
-def value(publisher, name, **labels):
+def value(publisher, name, /, **labels):
     """One sample's value; None if there is none."""
     found = samples(publisher).get((name, *sorted(labels.items())))
     return None if found is None else found.value
@@ -154,12 +155,24 @@ class TestCounts:
 
     def test_how_telemetry_itself_goes(self, publisher):
         """What is in flight, dropped and swallowed, as the monitor's health has it."""
-        with monitor_events([publisher], registry=Registry(), queue_items=1) as monitor:
+        registry = Registry()
+        with monitor_events(
+            [publisher], registry=registry, queue_items=1, interval=3600
+        ) as monitor:
             with traced_event("outer"):
-                monitor.flush(timeout=10)
                 assert value(publisher, "volnux_events_in_flight") == 1
+                for _ in range(3):
+                    with traced_event("inner"):
+                        pass
             monitor.flush(timeout=10)
             assert value(publisher, "volnux_events_in_flight") == 0
+            reasons = {"publisher": "PrometheusPublisher", "reason": "queue_full"}
+            dropped = monitor.health().publishers["PrometheusPublisher"]["dropped"]["queue_full"]
+            assert dropped > 0
+            assert value(publisher, "volnux_telemetry_dropped_total", **reasons) == dropped
+            registry.count_error("bounds", "text")
+            said = value(publisher, "volnux_telemetry_errors_total", stage="bounds", reason="text")
+            assert said == 1
 
 
 def test_a_scrape_sees_one_state(publisher):
@@ -356,13 +369,40 @@ class TestForks:
         long = [event(name=f"{number}" + "x" * 500) for number in range(1_000)]
         child = os.fork()
         if not child:
-            publisher.publish_batch(long)
-            os._exit(0)
+            os._exit(0 if set(publisher.publish_batch(long)) == {"ok"} else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         publisher._relay.close()
         publisher._relay = None
         totals = publisher._accumulator.totals()
         assert sum(totals.events.values()) == 1_000
+
+    def test_what_has_been_sent_is_not_sent_again(self, publisher, monkeypatch):
+        """Where the parent stops reading in the middle, only the rest comes again: totals are never doubled."""
+        long = [event(name=f"{number}" + "x" * 500) for number in range(1_000)]
+        sent = []
+
+        class Stuck:
+            def send(self, message):
+                if sent:
+                    raise TimeoutError
+                sent.append(message)
+
+        monkeypatch.setattr(publisher, "_owner", 0)  # as in a child
+        monkeypatch.setattr(publisher._relay, "_writing", Stuck())
+        verdicts = publisher.publish_batch(long)
+        count = len(json.loads(sent[0]))
+        assert 0 < count < 1_000
+        assert verdicts == ["ok"] * count + ["retry"] * (1_000 - count)
+        with pytest.raises(PublishError):
+            publisher.publish_batch(long[count:])
+        monkeypatch.undo()
+
+    def test_an_item_that_is_larger_than_a_message_is_its_own_fault(self, publisher, monkeypatch):
+        """It is no outage, and keeps no other waiting for ever."""
+        monkeypatch.setattr(publisher, "_owner", 0)
+        with pytest.raises(ValueError, match="larger"):
+            publisher.publish_batch([event(name="x" * 70_000), event()])
+        monkeypatch.undo()
 
 
 class TestPushing:

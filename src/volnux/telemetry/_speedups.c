@@ -1,6 +1,6 @@
 /* The hot path, compiled: beginning and ending an entry, and `network_op`'s own block.
 
-   Optional. It does what `_wrappers` and `_network` do in Python, to the same entries: lists whose places
+   Optional. It does what `_wrappers`, `_network` and `_groups` do in Python, to the same entries: lists whose places
    `_raw` names. Whatever is rare (nothing recorded, blocks inside of their own, odd numbers of bytes) is left
    to the Python methods that it stands in for, which `bind` hands over. */
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._records import EventMetrics
 
-#: Upper bounds of durations in seconds: those of OpenTelemetry's semantic conventions for HTTP, with more at
-#: either end, since a step of a pipeline may take a microsecond or an hour.
+#: Upper bounds of durations in seconds, in steps of 1, 2.5 and 5 up to ten seconds and in those of a clock from
+#: there on, since a step of a pipeline may take a fraction of a millisecond or an hour.
 BOUNDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0),
@@ -98,12 +98,12 @@ class Accumulator:
         for kind, name, status, seconds, ended, task, first, second in observations:
             if kind == _EVENT:
                 known = self._known(totals.retries, totals.events, name)
-                totals.events[known, status] += 1
+                totals.events[known, status] = totals.events.get((known, status), 0) + 1
                 totals.retries[known] += first
                 series = totals.event_durations
             else:
                 known = self._known(totals.sent, totals.operations, name)
-                totals.operations[known, status] += 1
+                totals.operations[known, status] = totals.operations.get((known, status), 0) + 1
                 totals.sent[known] += first
                 totals.received[known] = totals.received.get(known, 0) + second
                 series = totals.operation_durations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import socket
 import threading
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a child waits where its parent does not get on with reading.
 PATIENCE = 5.0
-_LARGEST = 1 << 20
+#: Bytes of a message: less than the kernel lets pass at once.
+_LARGEST = 1 << 16
 
 
 class Relay:
@@ -34,21 +34,31 @@ class Relay:
         self._thread = threading.Thread(target=self._read, name="volnux-relay", daemon=True)
         self._thread.start()
 
-    def send(self, items: list[Any]) -> None:
-        """Send items to the parent, in as many messages as it takes.
+    def send(self, items: list[Any]) -> int:
+        """Send items to the parent, in as many messages as it takes; return how many have arrived, from the first on.
 
         Raises:
-            OSError: it is gone, or does not read.
+            OSError: none, since it is gone or does not read.
+            ValueError: none, since the first is larger than a message.
         """
-        message = json.dumps(items, separators=(",", ":")).encode()
-        try:
-            self._writing.send(message)
-        except OSError as error:
-            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS) or len(items) == 1:
-                raise
-            middle = len(items) // 2
-            self.send(items[:middle])
-            self.send(items[middle:])
+        done, size = 0, len(items)
+        while done < len(items):
+            message = json.dumps(items[done : done + size], separators=(",", ":")).encode()
+            if len(message) > _LARGEST:
+                if size > 1:
+                    size = (size + 1) // 2
+                    continue
+                if not done:
+                    raise ValueError("an item is larger than a message")
+                break
+            try:
+                self._writing.send(message)
+            except OSError:
+                if not done:
+                    raise
+                break
+            done = min(done + size, len(items))
+        return done
 
     def close(self) -> None:
         """End it: children that send get an error from now on."""
@@ -66,7 +76,4 @@ class Relay:
 
     def _read(self) -> None:
         while message := self._reading.recv(_LARGEST):
-            try:
-                self._receive(json.loads(message))
-            except Exception:  # noqa: BLE001, S112  # nobody but our own children writes here
-                continue
+            self._receive(json.loads(message))  # nobody but our own children writes here

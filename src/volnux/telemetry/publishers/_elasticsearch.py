@@ -172,7 +172,7 @@ class ElasticsearchPublisher(MetricsPublisher):
                 error = error or outage
                 verdicts += ["retry"] * count
             except TimeoutError:  # that of a connection begins anew with every byte that comes
-                error = PublishError(f"no answer within {2 * self._timeout} s")
+                error = error or PublishError(f"no answer within {2 * self._timeout} s")
                 verdicts += ["retry"] * count
                 self.close()
         if error is not None and verdicts.count("retry") == len(verdicts):
@@ -273,11 +273,11 @@ def _options(
     """Return the URLs of the hosts, and what the client is told besides."""
     if isinstance(hosts, str):
         hosts = [hosts]
-    if hosts is None or (hasattr(hosts, "__len__") and not hosts) or hosts == [""]:
-        raise ValueError('hosts must name a server, such as hosts=["localhost:9200"]')
-    if not hasattr(hosts, "__iter__"):
+    if hosts is not None and not hasattr(hosts, "__iter__"):
         raise TypeError(f"hosts must be an address or a list of them, not {hosts!r}")
-    found = [address(host, PORT, "hosts") for host in hosts]
+    found = [address(host, PORT, "hosts") for host in hosts or ()]
+    if not found:
+        raise ValueError('hosts must name a server, such as hosts=["localhost:9200"]')
     if api_key and basic_auth:
         raise ValueError("give api_key or basic_auth, not both")
     held = {one.credentials for one in found if one.credentials is not None}

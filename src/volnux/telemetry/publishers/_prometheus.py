@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from volnux.telemetry._publisher import Record
+    from volnux.telemetry._publisher import Record, Verdict
     from volnux.telemetry._records import EventMetrics
 
 
@@ -142,20 +142,24 @@ class PrometheusPublisher(MetricsPublisher):
         """Count one network operation."""
         self.publish_batch([NetworkMetrics.from_dict(metrics)])
 
-    def publish_batch(self, records: Sequence[Record]) -> None:
+    def publish_batch(self, records: Sequence[Record]) -> Sequence[Verdict] | None:
         """Count several records.
+
+        Returns:
+            None, or in a forked process that could send only some of them, which these are.
 
         Raises:
             PublishError: this is a forked process, and the one that serves is gone.
         """
         observations = list(map(observation, records))
-        if os.getpid() == self._owner:
+        if os.getpid() == self._owner or self._relay is None:
             self._add(observations)
-        elif self._relay is not None:
-            try:
-                self._relay.send(observations)
-            except OSError as error:
-                raise PublishError("the process that serves the totals does not answer") from error
+            return None
+        try:
+            sent = self._relay.send(observations)
+        except OSError as error:
+            raise PublishError("the process that serves the totals does not answer") from error
+        return ["ok" if place < sent else "retry" for place in range(len(records))]
 
     def _add(self, observations: list[list[Any]]) -> None:
         with self._lock:
