@@ -106,7 +106,13 @@ class TestDocuments:
         )
         failed = type(operation)(
             **{name: getattr(operation, name) for name in operation._fields}
-            | {"error": "x", "error_type": "x", "parent_id": "1", "pipeline_id": "1"}
+            | {
+                "error": "x",
+                "error_type": "x",
+                "parent_id": "1",
+                "trace_id": "1",
+                "pipeline_id": "1",
+            }
         )
         publisher._service = "a"
         publisher.publish_batch([whole, failed])

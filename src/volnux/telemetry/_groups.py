@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from volnux.telemetry._extension import SPEEDUPS
-from volnux.telemetry._raw import PLAIN_OP, identify
+from volnux.telemetry._raw import PLAIN_OP
+from volnux.telemetry._traces import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two l
         self[site] = adding = (durations.append, operations.append)
         return adding
 
-    def sort_out(  # noqa: PLR0912  # a hot loop, in place
+    def sort_out(  # noqa: C901, PLR0912  # a hot loop, in place
         self, batch: list[Raw], slow: int, slow_op: int
     ) -> None:
         """Look at each entry of a batch once; nothing is counted yet.
@@ -43,7 +44,7 @@ class Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two l
         if SPEEDUPS is not None:
             SPEEDUPS.sort_out(
                 *(batch, self.by_site, self.special, self.claims, self.op_claims, self.unfinished),
-                *(slow, slow_op, PLAIN_OP, identify),
+                *(slow, slow_op, PLAIN_OP, number_of),
             )
             return
         special, claim, op_claim = (
@@ -56,6 +57,8 @@ class Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two l
         add: Any = None
         operation: Any = None
         above: Any = None
+        named: Any = None
+        number = 0
         for raw in batch:
             end = raw[5]
             if end is None:
@@ -69,8 +72,9 @@ class Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two l
             # Only the identifier stays, or a chain of parents would; roots live on anyway.
             if parent is not above:
                 if parent.__class__ is list and parent[0] is not None:
-                    number = parent[8]
-                    raw[2] = identify(parent) if number is None else number
+                    if parent is not named:
+                        named, number = parent, number_of(parent)
+                    raw[2] = number
                 else:
                     above = parent
             if raw[0] is not site:

@@ -74,7 +74,7 @@ class Attempt(Frozen):
         ) -> None: ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the attempt as JSON-ready data."""
+        """Return the attempt as plain data."""
         return self._as_dict()
 
 
@@ -87,6 +87,7 @@ class EventMetrics(Frozen):
         event_name: the name of the step.
         task_id: 16 hexadecimal digits, unique across processes, the same at every delivery.
         parent_id: the `task_id` of the enclosing event, or None.
+        trace_id: 32 hexadecimal digits, the same in all of its tree (W3C Trace Context), or None.
         pipeline_id: the name given to the enclosing `pipeline`, or None.
         process_id, thread_id: where it began.
         start_time, end_time: seconds since the epoch, UTC; `end_time` is None while running.
@@ -108,6 +109,7 @@ class EventMetrics(Frozen):
         "event_name",
         "task_id",
         "parent_id",
+        "trace_id",
         "pipeline_id",
         "process_id",
         "thread_id",
@@ -127,6 +129,7 @@ class EventMetrics(Frozen):
     )
     _defaults = {
         "parent_id": None,
+        "trace_id": None,
         "pipeline_id": None,
         "process_id": 0,
         "thread_id": 0,
@@ -147,6 +150,7 @@ class EventMetrics(Frozen):
     event_name: str
     task_id: str
     parent_id: str | None
+    trace_id: str | None
     pipeline_id: str | None
     process_id: int
     thread_id: int
@@ -172,6 +176,7 @@ class EventMetrics(Frozen):
             event_name: str,
             task_id: str,
             parent_id: str | None = None,
+            trace_id: str | None = None,
             pipeline_id: str | None = None,
             process_id: int = 0,
             thread_id: int = 0,
@@ -222,7 +227,7 @@ class NetworkMetrics(Frozen):
 
     Attributes:
         host, port, operation: with whom, and what was done; `port` may be None.
-        task_id, parent_id, pipeline_id, process_id: as in `EventMetrics`; the parent is the event
+        task_id, parent_id, trace_id, pipeline_id, process_id: as in `EventMetrics`; the parent is the event
             it ran under.
         start_time, end_time: seconds since the epoch, UTC; `end_time` is None while running.
         latency: seconds from start to end on the monotonic clock; its age so far while running.
@@ -239,6 +244,7 @@ class NetworkMetrics(Frozen):
         "port",
         "operation",
         "parent_id",
+        "trace_id",
         "pipeline_id",
         "process_id",
         "start_time",
@@ -256,6 +262,7 @@ class NetworkMetrics(Frozen):
         "port": None,
         "operation": "exchange",
         "parent_id": None,
+        "trace_id": None,
         "pipeline_id": None,
         "process_id": 0,
         "start_time": 0.0,
@@ -274,6 +281,7 @@ class NetworkMetrics(Frozen):
     port: int | None
     operation: str
     parent_id: str | None
+    trace_id: str | None
     pipeline_id: str | None
     process_id: int
     start_time: float
@@ -297,6 +305,7 @@ class NetworkMetrics(Frozen):
             port: int | None = None,
             operation: str = "exchange",
             parent_id: str | None = None,
+            trace_id: str | None = None,
             pipeline_id: str | None = None,
             process_id: int = 0,
             start_time: float = 0.0,
@@ -314,8 +323,7 @@ class NetworkMetrics(Frozen):
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready data: what `publish_network_metrics` gets.
 
-        Keys are `kind` ("network") and the fields; stamps are ISO-8601 in UTC with microseconds,
-        times are seconds, sizes are bytes.
+        Keys are `kind` ("network") and the fields; stamps as in `EventMetrics`, times are seconds.
         """
         data = {"kind": "network", **self._to_show()}
         data["start_time"] = to_iso(data["start_time"])
@@ -334,7 +342,7 @@ class NetworkMetrics(Frozen):
 
 
 def _fields_of(cls: type[Frozen], data: Mapping[str, Any]) -> dict[str, Any]:
-    # Unknown keys are left out: a newer volnux may have written the data.
+    # A newer volnux may have written keys that are unknown here.
     fields = {name: data[name] for name in cls._fields if name in data}
     for stamp in ("start_time", "end_time"):
         if fields.get(stamp) is not None:

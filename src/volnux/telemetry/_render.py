@@ -26,6 +26,7 @@ from volnux.telemetry._raw import (
     identify,
 )
 from volnux.telemetry._records import Attempt, EventMetrics, NetworkMetrics, Status, unshared
+from volnux.telemetry._traces import trace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def _event_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
         "event_name": raw[SITE].name,
         "task_id": show_id(identify(raw)),
         "parent_id": _parent_of(raw),
+        "trace_id": trace_of(raw).trace_id,
         "pipeline_id": raw[SCOPE].pipeline,
         "process_id": os.getpid(),
         "thread_id": raw[THREAD],
@@ -202,6 +204,7 @@ def _op_fields(raw: Raw, now: int | None = None) -> dict[str, Any]:
         "port": site.port,
         "operation": site.operation,
         "parent_id": _parent_of(raw),
+        "trace_id": trace_of(raw).trace_id,
         "pipeline_id": raw[SCOPE].pipeline,
         "process_id": os.getpid(),
         "start_time": start,

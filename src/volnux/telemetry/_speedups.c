@@ -676,19 +676,28 @@ lists_of(PyObject *by_site, PyObject *site, PyObject **durations, PyObject **ope
     return 0;
 }
 
+/* Whether nothing is around an event that has not been folded. */
+static int
+is_outermost(PyObject *event)
+{
+    PyObject *root = at(event, PARENT);
+    return PyList_CheckExact(root) && PyList_GET_SIZE(root) >= EVENT_SIZE && at(root, SITE) == Py_None
+        && at(root, EXTRA) == Py_None && PyLong_CheckExact(at(root, ID)) && PyObject_Not(at(root, ID));
+}
+
 /* Have an entry that is folded name its parent by identifier, or a chain of parents would stay. */
 static int
-name_parent(PyObject *raw, PyObject *identify)
+name_parent(PyObject *raw, PyObject *number_of)
 {
     PyObject *parent = at(raw, PARENT), *number;
     if (!PyList_CheckExact(parent) || PyList_GET_SIZE(parent) < EVENT_SIZE || at(parent, SITE) == Py_None) {
         return 0;
     }
     number = at(parent, ID);
-    if (number != Py_None) {
+    if (number != Py_None && (!PyLong_CheckExact(number) || is_outermost(parent))) {
         Py_INCREF(number);
     }
-    else if ((number = PyObject_CallOneArg(identify, parent)) == NULL) {
+    else if ((number = PyObject_CallOneArg(number_of, parent)) == NULL) {
         return -1;
     }
     put(raw, PARENT, number);
@@ -703,7 +712,7 @@ is_longer(PyObject *duration, PyObject *than)
 }
 
 PyDoc_STRVAR(sort_out_doc,
-"sort_out(batch, by_site, special, claims, op_claims, unfinished, slow, slow_op, plain_op, identify, /)\n"
+"sort_out(batch, by_site, special, claims, op_claims, unfinished, slow, slow_op, plain_op, number_of, /)\n"
 "--\n\n"
 "Look at each entry of a batch once; see `Groups.sort_out`.");
 
@@ -711,7 +720,7 @@ static PyObject *
 sort_out(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     PyObject *batch, *by_site, *special, *claims, *op_claims, *unfinished, *slow, *slow_op, *plain_op;
-    PyObject *identify, *site = NULL, *durations = NULL, *operations = NULL;
+    PyObject *number_of, *site = NULL, *durations = NULL, *operations = NULL;
     if (count != 10 || !PyList_CheckExact(args[0]) || !PyDict_CheckExact(args[1])
         || !PyList_CheckExact(args[2]) || !PyList_CheckExact(args[3]) || !PyList_CheckExact(args[4])
         || !PyList_CheckExact(args[5])) {
@@ -719,7 +728,7 @@ sort_out(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     batch = args[0], by_site = args[1], special = args[2], claims = args[3], op_claims = args[4];
-    unfinished = args[5], slow = args[6], slow_op = args[7], plain_op = args[8], identify = args[9];
+    unfinished = args[5], slow = args[6], slow_op = args[7], plain_op = args[8], number_of = args[9];
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(batch); i++) {
         PyObject *raw = PyList_GET_ITEM(batch, i), *extra, *duration;
         int failed = 0;
@@ -739,7 +748,7 @@ sort_out(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
                 return NULL;
             }
         }
-        if (name_parent(raw, identify) < 0) {
+        if (name_parent(raw, number_of) < 0) {
             return NULL;
         }
         duration = PyNumber_Subtract(at(raw, END), at(raw, START));

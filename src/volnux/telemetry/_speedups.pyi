@@ -19,7 +19,7 @@ def sort_out(
     slow: int,
     slow_op: int,
     plain_op: object,
-    identify: Callable[[Raw], int],
+    number_of: Callable[[Raw], int],
     /,
 ) -> None: ...
 def bind(

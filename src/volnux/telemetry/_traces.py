@@ -1,9 +1,10 @@
 """Which trace an entry belongs to: what all records of one tree share, in whatever process.
 
-A tree that began here has a trace made of the identifier of its outermost event, so that nothing has
-to be kept for it, and a fork or whoever knows that identifier makes the same one. A tree that goes on
-from elsewhere has its trace in two places that survive all that happens to entries: the identifier of
-the parent elsewhere, and the scope of what runs under it.
+A tree that began here has a trace made of the identifier of its outermost event, so that a fork or
+whoever knows that identifier makes the same one. An entry that is folded knows of its parent only the
+identifier; where the parent is not the outermost event, that identifier knows where the tree began. A
+tree that goes on from elsewhere has its trace in two places that survive all that happens to entries:
+the identifier of the parent elsewhere, and the scope of what runs under it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,19 @@ class Elsewhere(int):
         return int(self), self.trace
 
 
+class Inside(int):
+    """The identifier of an event with something around it, which knows where its tree began. It pickles as a number.
+
+    Attributes:
+        begun: the identifier of the outermost event, or the trace.
+    """
+
+    begun: int | Trace
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)
+
+
 class Continued(Scope):
     """A scope whose entries belong to a trace: also those that no longer know what is around them.
 
@@ -79,12 +93,25 @@ def within(scope: Scope, trace: Trace, origin: int = 0) -> Continued:
 
 
 def trace_of(raw: Raw) -> Trace:
-    """Return the trace of an entry, or of the root of a scope that has an event or a parent.
+    """Return the trace of an entry, or of the root of a scope that has an event or a parent."""
+    begun = _begun_by(raw)
+    return _made_of(begun) if isinstance(begun, int) else begun
 
-    An event that has ended knows only its parent's identifier once it is folded. What still runs
-    under it, as a task may, two levels or more below the outermost event, then takes that one for the
-    outermost; unless the tree goes on from elsewhere, or began with a request to a middleware.
-    """
+
+def number_of(parent: Raw) -> int:
+    """Return the identifier of an event for those under it that are folded, by which their trace is found."""
+    number = identify(parent)
+    if type(number) is int and type(parent[1]) is not Continued:
+        begun = _begun_by(parent)
+        if begun != number:
+            number = Inside(number)
+            number.begun = begun
+            parent[8] = number  # for the others under it
+    return number
+
+
+def _begun_by(raw: Raw) -> int | Trace:
+    """Return the identifier of the outermost event around an entry, or the trace that it knows."""
     here: Any = raw
     outermost = raw
     while type(here) is list:
@@ -92,12 +119,16 @@ def trace_of(raw: Raw) -> Trace:
         if type(scope) is Continued:
             return scope.trace
         if here[0] is not None:
+            if type(parent) is Inside:
+                return parent.begun
             outermost, here = here, here[2]
         else:  # a root, which may begin a trace of its own around the events that go on
             here = parent if here[6] is None or type(parent) is Elsewhere else here[6]
     if type(here) is Elsewhere:
         return here.trace
-    return _made_of(here if here and isinstance(here, int) else identify(outermost))
+    if type(here) is Inside:
+        return here.begun
+    return here if here and isinstance(here, int) else identify(outermost)
 
 
 def _made_of(number: int) -> Trace:

@@ -35,8 +35,8 @@ _FREE = {"type": "flattened", "ignore_above": 8191}
 
 _FIELDS: dict[str, Any] = {
     **dict.fromkeys(("@timestamp", "start_time", "end_time"), _DATE),
-    **dict.fromkeys(("event_name", "task_id", "parent_id", "pipeline_id", "status"), _KEYWORD),
-    **dict.fromkeys(("error_type", "error_origin", "host", "operation"), _KEYWORD),
+    **dict.fromkeys(("event_name", "task_id", "parent_id", "trace_id", "pipeline_id"), _KEYWORD),
+    **dict.fromkeys(("status", "error_type", "error_origin", "host", "operation"), _KEYWORD),
     **dict.fromkeys(("event.action", "event.dataset", "event.kind", "event.outcome"), _KEYWORD),
     **dict.fromkeys(("duration", "active_time", "time_to_first_item"), _DOUBLE),
     **dict.fromkeys(("latency", "time_to_first_byte"), _DOUBLE),
@@ -56,6 +56,8 @@ _FIELDS: dict[str, Any] = {
             ("event.start", "start_time"),
             ("event.end", "end_time"),
             ("process.pid", "process_id"),
+            ("trace.id", "trace_id"),
+            ("span.id", "task_id"),
             ("server.address", "host"),
             ("server.port", "port"),
             ("source.bytes", "bytes_sent"),
