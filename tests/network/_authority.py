@@ -34,11 +34,17 @@ class Authority:
         for name, certificate in issued.items():
             certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{name}.pem"))
         ours.cert_pem.write_to_path(self.pem)
+        stranger.cert_pem.write_to_path(self.stranger)
 
     @property
     def pem(self) -> str:
         """Path of the file with the authority's own certificate."""
         return str(self._folder / "ca.pem")
+
+    @property
+    def stranger(self) -> str:
+        """Path of the file with the certificate of an authority that has issued nothing of worth here."""
+        return str(self._folder / "stranger.pem")
 
     def certificate(self, name: str = "good") -> str:
         """Path of the file with a certificate and its private key."""

@@ -186,6 +186,8 @@ def test_a_dead_connection_and_the_one_after_it_are_two_operations(registry, raw
     assert counts([kept, failed, again]) == kernel(raw_server, 3)
 
 
+# aiohttp says so, traced or not, where the rest of the first response has not arrived when it is dropped.
+@pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
 def test_what_a_middleware_sends_is_an_operation_each(registry, raw_server):
     """The same request, sent again, is another exchange; a response that is dropped ends."""
     if not hasattr(aiohttp, "ClientHandlerType"):
