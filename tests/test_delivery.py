@@ -19,8 +19,9 @@ from volnux.telemetry import (
     traced_event,
 )
 from volnux.telemetry._backoff import BASE, CAP, Backoff
-from volnux.telemetry._delivery import Delivery, Settings
+from volnux.telemetry._delivery import Delivery
 from volnux.telemetry._exit import EXIT
+from volnux.telemetry._queues import Settings
 from volnux.telemetry._sending import describe, send_batch
 from volnux.telemetry._wake import Wake
 from volnux.telemetry.testing import RecordingPublisher
@@ -59,7 +60,7 @@ class Bench:
         self.delivery = Delivery(
             publisher, "bench", settings, now=lambda: self.time, uniform=lambda low, high: high
         )
-        self.delivery._registries = (self.registry,)
+        self.delivery._sources.registries = (self.registry,)
         self.registry.subscribe(self.delivery.accept)
         EXIT.remove(self.delivery)
 
@@ -439,7 +440,7 @@ class TestTelling:
     def test_its_repr_says_how_it_goes(self):
         """For the debugger: name and counts."""
         assert repr(Bench(Batches()).delivery) == (
-            "<Delivery to bench: Counts(accepted=0, delivered=0, dropped={}, pending=0)>"
+            "<Delivery to bench: Counts(accepted=0, delivered=0, dropped={}, pending=0, spooled=0)>"
         )
 
 
@@ -874,7 +875,7 @@ class TestThread:
         delivery.begin_close(delivery._now() + 60)
         assert delivery.finish_close()
         assert publisher.calls == [["a"]] * 3
-        assert delivery.counts() == (1, 1, {}, 0)
+        assert delivery.counts() == (1, 1, {}, 0, 0)
 
     def test_two_that_flush_at_once_without_a_thread_share_the_work(self, deliver, monkeypatch):
         """One does it, the other only waits."""
@@ -888,8 +889,8 @@ class TestThread:
     def test_detaching_twice_is_detaching_once(self, deliver):
         """The registry goes on without it."""
         delivery, registry = deliver(Batches())
-        delivery.detach(registry)
-        delivery.detach(registry)
+        delivery._sources.detach()
+        delivery._sources.detach()
         registry.add(EventMetrics(event_name="a", task_id="1"))
         assert delivery.counts().accepted == 0
 
@@ -901,5 +902,5 @@ class TestThread:
         registry.subscribe(delivery.accept)
         registry.add(EventMetrics(event_name="a", task_id="1"))
         assert self.flush(delivery)
-        assert delivery.counts() == (1, 0, {"closed": 1}, 0)
+        assert delivery.counts() == (1, 0, {"closed": 1}, 0, 0)
         assert not delivery.start()

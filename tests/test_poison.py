@@ -134,8 +134,7 @@ class TestSteppingOver:
         """What is recorded while one fails is what it is judged by."""
         publisher, registry = Picky(), Registry()
         bench = Bench(publisher)
-        bench.delivery._sources = {registry: lambda: None}
-        registry.subscribe(bench.delivery.accept)
+        bench.delivery._sources.attach(registry, bench.delivery.accept, None)
         bench.put("bad")
         bench.turn()
         with monitor_events(registry=registry), traced_event("good"):
@@ -381,7 +380,7 @@ class TestItsOwnThread:
         registry.add(EventMetrics(event_name="a", task_id="1"))
         assert self.flush(delivery)
         assert len(tries) == 2
-        assert delivery.counts() == (1, 1, {}, 0)
+        assert delivery.counts() == (1, 1, {}, 0, 0)
         assert registry.health().errors == {"publish": {type(error).__name__: 1}}
 
     @pytest.mark.parametrize("hook", ["flush", "close"])

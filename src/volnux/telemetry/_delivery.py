@@ -7,15 +7,17 @@ import random
 import threading
 from _thread import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from volnux.telemetry._exit import EXIT
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._notices import Notices
-from volnux.telemetry._queue import Flush, RecordQueue
+from volnux.telemetry._queue import Flush
+from volnux.telemetry._queues import new_queue
 from volnux.telemetry._scope import suppressed
 from volnux.telemetry._sender import Sender
 from volnux.telemetry._sending import DELIVERING, call_hook, is_for_the_program
+from volnux.telemetry._sources import Sources
 from volnux.telemetry._wake import Alarm, Wake
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volnux.telemetry._queue import Counts
+    from volnux.telemetry._queues import Queue, Settings
     from volnux.telemetry._raw import Raw
     from volnux.telemetry._registry import Registry
 
@@ -30,16 +33,6 @@ if TYPE_CHECKING:
 WAKE_SHARE = 0.75
 #: Seconds without progress that a full queue may hold up the program, where it was asked to.
 BLOCK_SECONDS = 5.0
-
-
-class Settings(NamedTuple):
-    """How a delivery behaves; see `monitor_events`."""
-
-    queue_items: int
-    queue_bytes: int
-    interval: float
-    blocks: bool
-    strict: bool
 
 
 class Delivery:
@@ -72,14 +65,15 @@ class Delivery:
         self._settings = settings
         self._now = now
         self._uniform = uniform
-        self._sources: dict[Registry, Callable[[], None]] = {}
-        self._registries: tuple[Registry, ...] = ()
+        self._sources = Sources()
         self._start_again()
         on_fork(self)
         EXIT.add(self)
 
     def _start_again(self) -> None:
-        self._queue = RecordQueue(self._settings.queue_items, self._settings.queue_bytes)
+        self._queue, self._writer = new_queue(
+            self.name, self._settings, self._spool_failed, self._sources.fold, self._has_room
+        )
         self._sender = Sender(self.publisher, self._uniform)
         self._notices = Notices(self.name, self._now, strict=self._settings.strict)
         self._wake = Alarm()
@@ -92,6 +86,13 @@ class Delivery:
         self._closed = threading.Event()
         self._gave_up = False
 
+    def _spool_failed(self, error: Exception) -> None:
+        self._notices.spool(error, self._sources.registries)
+
+    def _has_room(self) -> None:
+        self._is_stuck = False
+        self._room.set()
+
     def __repr__(self) -> str:
         return f"<Delivery to {self.name}: {self.counts()}>"
 
@@ -99,17 +100,15 @@ class Delivery:
 
     def attach(self, registry: Registry) -> None:
         """Take what a registry records from now on."""
-        if registry not in self._sources:
-            ask = lambda: self._wake.ask()  # noqa: E731, PLW0108  # a child has another alarm
-            own = self._settings.blocks  # who must wait for room has to fold for himself
-            self._sources[registry] = registry.subscribe(self.accept, None if own else ask)
-            self._registries = tuple(dict.fromkeys((*self._registries, registry)))
+        own = self._settings.blocks  # who must wait for room has to fold for himself
+        self._sources.attach(registry, self.accept, None if own else self._ask)
         self.start()
 
-    def detach(self, registry: Registry) -> None:
-        """Take no more from a registry, after what it has recorded so far."""
-        if unsubscribe := self._sources.pop(registry, None):
-            unsubscribe()
+    def _alarm(self) -> Alarm:
+        return self._wake if self._writer is None else self._writer.alarm
+
+    def _ask(self) -> None:
+        self._alarm().ask()
 
     def accept(self, batch: list[Raw]) -> None:
         """Queue finished entries. Any thread may call it at any moment, also inside itself."""
@@ -119,17 +118,17 @@ class Delivery:
             batch = self._wait_for_room(queue, batch)
         if batch:
             queue.put(batch)
-        if not was_filled and queue.is_filled(WAKE_SHARE):
-            self._wake.hurry()
+        if self._writer is not None or (not was_filled and queue.is_filled(WAKE_SHARE)):
+            self._alarm().hurry()
 
-    def _wait_for_room(self, queue: RecordQueue, batch: list[Raw]) -> list[Raw]:
+    def _wait_for_room(self, queue: Queue, batch: list[Raw]) -> list[Raw]:
         """Queue what there is room for, waiting for more; return what must be dropped."""
         try:
             while batch := queue.fill(batch):
                 # Held up as long as something moves. Once it has waited in vain, no more.
                 if self._is_stuck or self._thread is None:
                     break
-                self._wake.hurry()
+                self._alarm().hurry()
                 self._is_stuck = not self._room.wait(BLOCK_SECONDS)
         except BaseException:  # Ctrl-C: what waits outside is counted, too
             queue.put(batch)
@@ -165,8 +164,7 @@ class Delivery:
 
     def begin_close(self, deadline: float) -> None:
         """Stop accepting, and send what is left until the deadline."""
-        for registry in list(self._sources):
-            self.detach(registry)
+        self._sources.detach()
         self._queue.refuse()
         self._close_by = deadline if self._close_by is None else min(self._close_by, deadline)
         self._sender.backoff.hurry()
@@ -192,6 +190,8 @@ class Delivery:
         """Start the thread if there is none; whether there is one now."""
         if self._closed.is_set():
             return False
+        if self._writer is not None:
+            self._writer.start()
         if self._thread is None:
             if not self._working.acquire(blocking=False):
                 return False
@@ -220,22 +220,21 @@ class Delivery:
 
     def _work_here(self) -> None:
         while (pause := self.turn()) is not None:
-            deadlines = [flush.deadline for flush in list(self._flushes)]
-            deadlines += [] if self._close_by is None else [self._close_by]
-            left = max(deadlines, default=0.0) - self._now()
+            ends = [flush.deadline for flush in list(self._flushes)]
+            left = max(*ends, self._close_by or 0.0, 0.0) - self._now()
             if left <= 0:
                 return
             if pause:
                 self._wake.wait(min(pause, left))
 
-    def _run(self, queue: RecordQueue) -> None:
+    def _run(self, queue: Queue) -> None:
         DELIVERING.add(get_ident())
         try:
             with suppressed():
                 # Another queue: this process was forked from inside the publisher.
                 while self._queue is queue and (pause := self._safe_turn()) is not None:
                     if pause:
-                        self._wake.rest(pause, self._now, self._fold_sources)
+                        self._wake.rest(pause, self._now, self._sources.fold)
         finally:
             DELIVERING.discard(get_ident())
 
@@ -243,7 +242,7 @@ class Delivery:
         try:
             return self.turn()
         except BaseException as error:  # noqa: BLE001  # nothing must end the thread
-            self._notices.error(error, self._registries)
+            self._notices.error(error, self._sources.registries)
             return self._settings.interval
 
     def turn(self) -> float | None:
@@ -252,35 +251,31 @@ class Delivery:
             return None
         self._answer_flushes()
         wait = self._sender.backoff.remaining(self._now())
-        if self._close_by is not None and wait >= self._close_by - self._now():
-            self._give_up()  # time is over, or will be before the back end may be tried again
+        by, counts = self._close_by, self._queue.counts()
+        is_on_disk = 0 < counts.pending == counts.spooled and wait
+        if by is not None and (is_on_disk or wait >= by - self._now()):
+            self._give_up()  # no time for another try, or the next process has it
         elif wait:
             return wait
         if self._queue.pending <= 1:  # one that fails is judged by how others fare
-            self._fold_sources()
-        self._notices.drops(self._queue.counts().dropped)
+            self._sources.fold()
+        self._notices.drops(counts.dropped)
         self._attempt(self._queue)
         if self._queue.pending or self._flushes:
             return 0.0
-        if self._close_by is None:
+        if by is None:
             return self._settings.interval
-        self._close_publisher(self._close_by)
+        self._close_publisher(by)
         return None
 
-    def _fold_sources(self) -> None:
-        for registry in list(self._sources):
-            # Not the fold that waits: who holds it may be waiting for room in this queue.
-            registry.fold_if_free()
-
-    def _attempt(self, queue: RecordQueue) -> None:
+    def _attempt(self, queue: Queue) -> None:
         result = self._sender.attempt(queue, self._now, self._is_over)
         if result is None or queue is not self._queue:
             return
         sent, judgement = result
-        self._notices.attempt(sent, judgement, self._registries)
+        self._notices.attempt(sent, judgement, self._sources.registries)
         if judgement.delivered or judgement.rejected or judgement.poison:
-            self._is_stuck = False
-            self._room.set()
+            self._has_room()
 
     def _is_over(self) -> bool:
         return self._close_by is not None and self._now() >= self._close_by
@@ -298,6 +293,8 @@ class Delivery:
         try:
             self._call_hook("close", deadline - self._now())
         finally:
+            if self._writer is not None:
+                self._writer.close()
             self._closed.set()
 
     def _call_hook(self, name: str, seconds: float) -> bool:
@@ -306,13 +303,15 @@ class Delivery:
         except BaseException as error:  # a publisher's error stops nothing
             if is_for_the_program(error):
                 raise
-            self._notices.error(error, self._registries)
+            self._notices.error(error, self._sources.registries)
             return False
 
     def _give_up(self) -> None:
         lost = self._queue.abandon()
+        self._gave_up = self._gave_up or bool(self._queue.counts().pending or lost)
+        if self._writer is not None:
+            self._writer.close()
         if lost:
-            self._gave_up = True
             self._notices.warn("lost", f"was too slow to close: lost {lost} records")
         for flush in list(self._flushes):
             flush.finish(ok=False)
@@ -320,8 +319,9 @@ class Delivery:
     # -- fork ------------------------------------------------------------------------------------
 
     def _after_fork(self) -> None:
-        # What waits in the queue is the parent's to deliver.
         was_closed = self._close_by is not None
+        if self._writer is not None:
+            self._writer.queue.leave_to_parent()
         self._start_again()
         if was_closed:
             self._queue.refuse()

@@ -21,17 +21,26 @@ _aware: WeakSet[ForkAware] = WeakSet()
 def on_fork(thing: ForkAware) -> None:
     """Have `thing._after_fork()` called in every child that this process forks.
 
-    `thing._before_fork()`, if there is one, is called in the parent first. The thing is held weakly: callbacks of `os.register_at_fork` cannot be taken back, so there is
-    one of them for the whole process.
+    `thing._before_fork()`, if there is one, is called in the parent first, and
+    `thing._after_fork_here()` there afterwards. The thing is held weakly: callbacks of
+    `os.register_at_fork` cannot be taken back, so there is one of them for the whole process.
     """
     _aware.add(thing)
 
 
-def _in_parent() -> None:
+def _in_parent(name: str) -> None:
     for thing in list(_aware):
-        prepare = getattr(thing, "_before_fork", None)
+        prepare = getattr(thing, name, None)
         if prepare is not None:
             prepare()
+
+
+def _before() -> None:
+    _in_parent("_before_fork")
+
+
+def _after() -> None:
+    _in_parent("_after_fork_here")
 
 
 def _in_child() -> None:
@@ -40,4 +49,4 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_in_parent, after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)

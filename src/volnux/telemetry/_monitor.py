@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from _thread import RLock
 from math import isnan
 from time import monotonic
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
-    from volnux.telemetry._delivery import Delivery, Settings
+    from volnux.telemetry._delivery import Delivery
+    from volnux.telemetry._queues import Settings
     from volnux.telemetry._totals import Health
     from volnux.telemetry.publishers import CompositePublisher
 
 #: Records, and bytes of them by estimate, that may wait for one publisher.
 QUEUE_ITEMS = 100_000
 QUEUE_BYTES = 64 * 1024 * 1024
+#: Bytes on disk that may wait for one publisher, and seconds that a record may.
+SPOOL_BYTES = 1 << 30
+SPOOL_AGE = 7 * 86_400.0
 #: What delivery calls of a publisher.
 _CALLED = (
     "publish_event_metrics",
@@ -103,7 +108,7 @@ class Monitor:
 
         Returns:
             True when each record has been delivered, or refused for good, and counted; False when
-            some were given up because time was up.
+            some were given up because time was up, or are left in the spool.
 
         Raises:
             TypeError, ValueError: the timeout is no number; nothing has been done.
@@ -130,7 +135,8 @@ class Monitor:
         """Return the registry's health, with what has become of each publisher's records.
 
         In `publishers`, by name: `accepted` is always the sum of `delivered`, `dropped` (by reason:
-        "queue_full", "queue_bytes", "rejected", "poison", "closed", "shutdown") and `pending`.
+        "queue_full", "queue_bytes", "rejected", "poison", "closed", "shutdown", and of a spool
+        "spool_full", "spool_age", "spool_lost") and `pending`, of which `spooled` are on disk.
         """
         health = self._registry.health()
         counts = {one.name: one.counts().to_dict() for one in self._deliveries}
@@ -150,6 +156,9 @@ def monitor_events(
     queue_bytes: int = QUEUE_BYTES,
     interval: float = 1.0,
     when_full: Literal["drop", "block"] = "drop",
+    spool: str | os.PathLike[str] | None = None,
+    spool_bytes: int = SPOOL_BYTES,
+    spool_age: float = SPOOL_AGE,
 ) -> Monitor:
     """Switch telemetry on, and publish what is recorded from now on.
 
@@ -171,6 +180,13 @@ def monitor_events(
             little it is.
         when_full: "drop", or "block" to hold up the program while a queue is full, until 5 seconds
             have passed without any progress; for programs that would rather wait than lose records.
+        spool: a folder where records wait on disk, in one file for each publisher; by default what
+            `VOLNUX_SPOOL` says, else they wait in memory. What has been accepted then outlives the
+            process, and an outage, and is delivered at least once: by this program, when it runs the
+            next time, or by another that uses the same folder.
+        spool_bytes: how large each of these files may grow. The newest beyond that are dropped and
+            counted.
+        spool_age: seconds after which a record is given up, and counted.
 
     Returns:
         Monitor: flushes, closes, and tells how it goes.
@@ -181,6 +197,8 @@ def monitor_events(
     """
     found = _flatten(publishers)
     _check_settings(queue_items, queue_bytes, interval, when_full)
+    _check_spool(spool_bytes, spool_age)
+    folder = os.fspath(spool or os.environ.get("VOLNUX_SPOOL", "").strip() or "") or None
     if registry is not None and not isinstance(registry, Registry):
         raise TypeError(f"registry must be a volnux.telemetry.Registry, not {registry!r}")
     if is_disabled():
@@ -189,10 +207,13 @@ def monitor_events(
     if not found:
         return Monitor(chosen, [], is_off=False)
 
-    from volnux.telemetry._delivery import Settings
+    from volnux.telemetry._queues import Settings
 
     is_strict = chosen.strict if strict is None else strict
-    settings = Settings(queue_items, queue_bytes, interval, when_full == "block", is_strict)
+    settings = Settings(
+        *(queue_items, queue_bytes, interval, when_full == "block", is_strict),
+        *(folder and os.path.abspath(folder), spool_bytes, spool_age),
+    )
     deliveries = [_ATTACHED.attach(one, chosen, settings) for one in found]
     monitor = Monitor(chosen, deliveries, is_off=False)
     for one in found:
@@ -289,6 +310,13 @@ def _check_settings(queue_items: int, queue_bytes: int, interval: float, when_fu
         raise ValueError(f"interval must be a number of seconds above 0, not {interval!r}")
     if when_full not in {"drop", "block"}:
         raise ValueError(f'when_full must be "drop" or "block", not {when_full!r}')
+
+
+def _check_spool(most: int, age: float) -> None:
+    if not _is_whole(most) or most < 1:
+        raise ValueError(f"spool_bytes must be a whole number above 0, not {most!r}")
+    if not _is_number(age) or not age > 0:
+        raise ValueError(f"spool_age must be a number of seconds above 0, not {age!r}")
 
 
 def _is_whole(value: object) -> bool:

@@ -73,9 +73,15 @@ class Notices:
         if judgement.poison:
             self.warn("poison", f"fails at some records; gave up on {judgement.poison}")
 
+    def spool(self, error: Exception, registries: Iterable[Registry]) -> None:
+        """Count what the disk refuses, and tell of it."""
+        for registry in registries:
+            registry.count_error("spool", type(error).__name__)
+        self.warn("spool", f"cannot use its spool: {error}; records wait in memory instead")
+
     def drops(self, dropped: Mapping[str, int]) -> None:
         """Tell of records that found the queue full."""
-        drops = dropped.get("queue_full", 0) + dropped.get("queue_bytes", 0)
+        drops = sum(dropped.get(why, 0) for why in ("queue_full", "queue_bytes", "spool_full"))
         if drops > self._drops:
             self._drops = drops
             self.warn("full", f"does not keep up: its queue is full, dropped {drops} records")

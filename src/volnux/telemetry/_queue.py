@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 class Counts(NamedTuple):
     """What has become of the records given to one publisher.
 
-    `accepted == delivered + sum(dropped.values()) + pending`, in every one of them.
+    `accepted == delivered + sum(dropped.values()) + pending`, in every one of them. `spooled` of those
+    that are pending are on disk.
     """
 
     accepted: int = 0
     delivered: int = 0
     dropped: Mapping[str, int] = {}
     pending: int = 0
+    spooled: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as health shows them."""
-        return {**self._asdict(), "dropped": dict(self.dropped), "spooled": 0}
+        return {**self._asdict(), "dropped": dict(self.dropped)}
 
 
 class Flush:
@@ -164,10 +166,10 @@ class RecordQueue:
     def _admit(self, batch: list[Raw]) -> None:
         count = len(batch)
         room, weight = (0, 0) if self._refuses else self._room_for(batch)
-        accepted, delivered, dropped, pending = self._counts
+        accepted, delivered, dropped, pending, _ = self._counts
         if room < count:
             full = "queue_full" if pending + room >= self._max_items else "queue_bytes"
-            dropped = _added(dropped, {self._refuses or full: count - room})
+            dropped = added(dropped, {self._refuses or full: count - room})
         self._bytes += weight
         self._raws.extend(batch if room == count else batch[:room])
         self._counts = Counts(accepted + count, delivered, dropped, pending + room)
@@ -235,7 +237,7 @@ class RecordQueue:
                     self._counts = Counts(
                         counts.accepted,
                         counts.delivered + delivered,
-                        _added(counts.dropped, dropped),
+                        added(counts.dropped, dropped),
                         counts.pending - size + len(keep) + len(behind),
                     )
                 finally:
@@ -276,7 +278,7 @@ class RecordQueue:
             self._refuses = SHUTDOWN
             if lost:
                 counts = self._counts
-                dropped = _added(counts.dropped, {SHUTDOWN: lost})
+                dropped = added(counts.dropped, {SHUTDOWN: lost})
                 self._counts = counts._replace(dropped=dropped, pending=0)
             self._raws.clear()
             self._bytes = 0
@@ -294,7 +296,8 @@ def weigh_all(raws: list[Raw]) -> int:
     return PLAIN_WEIGHT * (len(raws) - len(special)) + sum(map(weight_of, special))
 
 
-def _added(counts: Mapping[str, int], more: Mapping[str, int]) -> Mapping[str, int]:
+def added(counts: Mapping[str, int], more: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the sums of counts by reason."""
     if not any(more.values()):
         return counts
     return {

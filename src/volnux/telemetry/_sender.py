@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    from volnux.telemetry._queue import RecordQueue
+    from volnux.telemetry._queues import Queue
     from volnux.telemetry._raw import Raw
     from volnux.telemetry._sending import Sent
 
@@ -59,7 +59,7 @@ class Sender:
         self.backoff = Backoff(uniform)
 
     def attempt(
-        self, queue: RecordQueue, now: Callable[[], float], is_over: Callable[[], bool]
+        self, queue: Queue, now: Callable[[], float], is_over: Callable[[], bool]
     ) -> tuple[Sent, Judgement] | None:
         """Send what is at the head of the queue and settle it there; None for an empty queue."""
         raws = self._strikes.together(queue.peek(self._limit))
