@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CALLS = 100_000
 TARGET = 30.0
-OURS = ("volnux_memory", "volnux_jsonlines")
+OURS = ("volnux_memory", "volnux_jsonlines", "volnux_spool")
 
 
 def measure(

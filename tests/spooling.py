@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 from volnux.telemetry import ElasticsearchPublisher, MetricsPublisher, monitor_events, traced_event
@@ -73,13 +74,14 @@ def left(folder):
     if not path.exists():
         return []
     found = []
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chunks'").fetchone():
+            return []  # killed before it was made
         for undone, text in connection.execute("SELECT undone, lines FROM chunks ORDER BY id"):
             lines = text.split("\n")
             for place in json.loads(undone) if undone else range(len(lines)):
                 attributes = json.loads(lines[place])["attributes"]
                 found.append((attributes["run"], attributes["number"]))
-    connection.close()
     return found
 
 

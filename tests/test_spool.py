@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,10 @@ class Batches(MetricsPublisher):
 class Bench:
     """A queue on a file, on a clock of its own."""
 
+    made = []
+
     def __init__(self, folder, *, items=1_000, most=1 << 30, age=1_000.0):
+        self.made.append(self)
         self.time = 1_000_000.0
         self.errors = []
         self.file = SpoolFile(str(folder), "bench", most, wall=lambda: self.time)
@@ -76,6 +80,14 @@ class Bench:
         counts = self.queue.counts()
         assert counts.accepted == counts.delivered + sum(counts.dropped.values()) + counts.pending
         return counts
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    """Whatever a test has opened."""
+    yield
+    while Bench.made:
+        Bench.made.pop().file.close()
 
 
 def entry(name):
@@ -192,7 +204,7 @@ class TestQueue:
         bench = Bench(tmp_path, items=2, age=10.0)
         bench.put("a", "b")
         bench.put("c", write=False)
-        flush = Flush(0.0)
+        flush = Flush(float("inf"))
         bench.queue.count_down(flush)
         bench.put("d")
         bench.peek()
@@ -275,9 +287,8 @@ class TestDisks:
         bench = Bench(tmp_path)
         bench.put("a")
         bench.queue.close()
-        with sqlite3.connect(tmp_path / file_name("bench")) as connection:
+        with closing(connect(tmp_path / file_name("bench"))) as connection:
             connection.execute("UPDATE chunks SET lines = '{}'")
-        connection.close()
         again = Bench(tmp_path)
         again.queue.adopt()
         assert again.peek() == []

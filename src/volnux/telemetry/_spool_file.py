@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SUFFIX = ".sqlite"
+LOCK_SUFFIX = ".lock"
 #: Seconds that a statement waits for another process that writes.
 PATIENCE = 5.0
 _SCHEMA = """
@@ -112,7 +113,7 @@ class SpoolFile:
 
     @property
     def _lock_path(self) -> str:
-        return self.path + ".lock"
+        return self.path + LOCK_SUFFIX
 
     # -- the connection --------------------------------------------------------------------------
 
@@ -152,7 +153,8 @@ class SpoolFile:
         """Rename a file that cannot be read; return its new name. The next use makes a new one."""
         with _GATE.lock:
             self.close()
-            aside = f"{self.path[: -len(SUFFIX)]}.corrupt-{strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+            stem = self.path[: -len(SUFFIX)]
+            aside = f"{stem}.corrupt-{strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.db"
             for end in ("", "-wal", "-shm"):
                 if os.path.exists(self.path + end):
                     os.replace(self.path + end, aside + end)

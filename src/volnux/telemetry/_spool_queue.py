@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 from threading import RLock
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from volnux.telemetry._queue import SHUTDOWN, Counts, RecordQueue, added, weigh_all
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Records that are written at once.
 AT_ONCE = 1_000
+#: Seconds that writing may take at the end.
+LAST_SECONDS = 1.0
 FULL, EXPIRED, LOST = "spool_full", "spool_age", "spool_lost"
 
 
@@ -263,14 +265,17 @@ class SpoolQueue:
             except SpoolLostError:
                 self._forget_disk()
 
+    def _write_until(self, deadline: float) -> None:
+        while monotonic() < deadline and self.write():
+            pass
+
     # -- flush and close -------------------------------------------------------------------------
 
     def count_down(self, flush: Flush) -> None:
         """Have a flush count down what has been put so far."""
-        while self.write():
-            pass
+        self._write_until(flush.deadline)
         with self._lock:
-            flush.oldest = self._counts.pending
+            flush.oldest = self._counts.pending + self._arrivals.pending
             if flush.remaining:
                 self._flushes.append(flush)
 
@@ -280,13 +285,11 @@ class SpoolQueue:
     def refuse(self) -> None:
         """Take nothing from now on: what is put counts as dropped, because "closed"."""
         self._arrivals.refuse()
-        while self.write():
-            pass
+        self._write_until(monotonic() + LAST_SECONDS)
 
     def abandon(self) -> int:
         """Leave what is pending to the next process; return how many are nowhere but here, and so lost."""
-        while self.write():
-            pass
+        self._write_until(monotonic() + LAST_SECONDS)
         with self._lock:
             lost = self._arrivals.abandon()
             kept = [place for place, home in enumerate(self._homes) if home is not None]
