@@ -100,13 +100,15 @@ def trace_of(raw: Raw) -> Trace:
 
 def number_of(parent: Raw) -> int:
     """Return the identifier of an event for those under it that are folded, by which their trace is found."""
-    number = identify(parent)
-    if type(number) is int and type(parent[1]) is not Continued:
-        begun = _begun_by(parent)
-        if begun != number:
-            number = Inside(number)
-            number.begun = begun
-            parent[8] = number  # for the others under it
+    number: int = parent[8] or identify(parent)
+    if type(number) is not int or type(parent[1]) is Continued:
+        return number
+    above = parent[2]
+    kind = type(above)  # mostly folded before
+    begun = above.begun if kind is Inside else above if kind is int and above else _begun_by(parent)
+    if begun != number:
+        parent[8] = number = Inside(number)  # for the others under it
+        number.begun = begun
     return number
 
 
