@@ -1,6 +1,6 @@
 """Compiles the hot path where a C compiler and Python's headers are there; without, all stays Python.
 
-`VOLNUX_NO_EXTENSIONS=1` leaves it out.
+`VOLNUX_NO_EXTENSIONS=1` leaves it out. A wheel also gets the dashboards of examples/telemetry.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NAME = "volnux.telemetry._speedups"
 SOURCE = "src/volnux/telemetry/_speedups.c"
+EXAMPLES = "examples/telemetry"
+#: What `volnux dashboards export` writes.
+DASHBOARDS = ("prometheus_dashboard.json", "elasticsearch_dashboard.ndjson", "alerts.rules.yml")
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no configuration of its own
@@ -22,6 +25,10 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no confi
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before the files of the wheel are collected."""
+        if version != "editable":  # there they are read where they are
+            for name in DASHBOARDS:
+                source = os.path.join(self.root, EXAMPLES, name)
+                build_data["force_include"][source] = f"volnux/dashboards/{name}"
         reason = why_not()
         if reason is None:
             try:

@@ -14,9 +14,12 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from volnux.cli import _render_json, _render_md, _render_term
+from volnux.cli._dashboards import ALERTS, GRAFANA, KIBANA, PREFIX, Export, wrong_prefix
+from volnux.cli._doctor_command import add_doctor
 from volnux.cli._program import cannot_open
 from volnux.cli._reporting import Reporting
 from volnux.cli._run import Run
+from volnux.cli._spool_commands import spool_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +42,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+dashboards = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(
+    spool_commands(_chosen.append), name="spool", help="What waits on disk for publishers."
+)
+app.add_typer(dashboards, name="dashboards", help="Dashboards and alerts for what is published.")
 
 
 class _ReportCommand(TyperCommand):
@@ -196,6 +204,40 @@ def report(
     if output is not None:
         _spare(output, files)
     _chosen.append(Reporting(tuple(files), RENDERERS[format], slow, name, top, output))
+
+
+@dashboards.command("export")
+def export_dashboards(
+    *,
+    folder: Annotated[str, typer.Argument(metavar="DIR", show_default=False)] = ".",
+    grafana: Annotated[bool, typer.Option("--grafana", help="The dashboard of Grafana.")] = False,
+    kibana: Annotated[bool, typer.Option("--kibana", help="The dashboard of Kibana.")] = False,
+    alerts: Annotated[bool, typer.Option("--alerts", help="The rules of Prometheus.")] = False,
+    index_prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--index-prefix",
+            metavar="PREFIX",
+            help=f"The index_prefix of your ElasticsearchPublisher; {PREFIX} by default.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write dashboards and alerts into DIR, or where you are.
+
+    All of them, unless some are named.
+    """
+    wanted = {GRAFANA: grafana, KIBANA: kibana, ALERTS: alerts}
+    names = tuple(name for name, is_wanted in wanted.items() if is_wanted) or tuple(wanted)
+    problem = None if index_prefix is None else wrong_prefix(index_prefix)
+    if index_prefix is not None and KIBANA not in names:
+        problem = "--index-prefix is for Kibana, and its dashboard is not among those asked for"
+    if problem is not None:
+        raise _refused("dashboards export", problem)
+    _chosen.append(Export(folder, names, index_prefix or PREFIX, force))
+
+
+add_doctor(app, _chosen.append)
 
 
 def parse(args: Sequence[str]) -> Action | int:
