@@ -59,6 +59,7 @@ def child_environment() -> dict[str, str]:
         k: v
         for k, v in os.environ.items()
         if k == "VOLNUX_NO_EXTENSIONS"
+        or k.startswith("VOLNUX_TEST_")
         or not k.startswith(("VOLNUX_", "OTEL_", "LOGFIRE_", "PYTHON"))
     }
     return kept | {"PYTHONPATH": search_path(), "PYTHONHASHSEED": "0"}

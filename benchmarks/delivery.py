@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from benchmarks import _rounds
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 CALLS = 100_000
 TARGET = 30.0
+#: Where the back ends are that are attached all at once.
+SERVERS = ("VOLNUX_TEST_ELASTICSEARCH_URL", "VOLNUX_TEST_OTLP_URL")
 OURS = ("volnux_memory", "volnux_jsonlines", "volnux_spool")
 
 
@@ -20,7 +23,9 @@ def measure(
     *, calls: int = CALLS, rounds: int = _rounds.ROUNDS, pythons: Mapping[str, str] | None = None
 ) -> Result:
     """Run the traced call with no publisher, an in-memory one and a JSON-lines file."""
-    names = ("floor", "volnux", *OURS)
+    with_servers = all(map(os.environ.get, SERVERS))
+    ours = (*OURS, "volnux_four") if with_servers else OURS
+    names = ("floor", "volnux", *ours)
     rows = {"call": "own_thread:call"}
     figures = _rounds.interleaved(names, rows, calls=calls, rounds=rounds, pythons=pythons)
     figures.require(names)
@@ -37,10 +42,13 @@ def measure(
                 TARGET,
                 note=_account(figures, name),
             )
-            for name in OURS
+            for name in ours
         ],
         ["", "processor ns a call, caller", "wall ns a call, all threads"],
         [_row(figures, name, calls) for name in names],
+        []
+        if with_servers
+        else [f"The back ends are left out: {' and '.join(SERVERS)} are not set"],
         versions=figures.versions,
     )
 

@@ -45,6 +45,7 @@ CONTENDERS = {
         Contender("volnux_memory", "volnux, in-memory publisher"),
         Contender("volnux_jsonlines", "volnux, JSON-lines publisher"),
         Contender("volnux_spool", "volnux, in-memory publisher behind a spool"),
+        Contender("volnux_four", "volnux, all four back ends on real servers"),
         Contender("wrapt", "wrapt pass-through", ("wrapt",), "main"),
         Contender("prometheus", "prometheus_client timer", ("prometheus-client",), "main", 0.3),
         Contender("autometrics", "autometrics", ("autometrics",), "autometrics", 0.1),
