@@ -1,4 +1,4 @@
-"""What proves who a publisher is appears nowhere: in no log, no error, no `repr` and no health."""
+"""What proves who a publisher is appears nowhere: in no log, error, `repr`, health, spool or metric."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import socket
 import pytest
 
 from tests.publishers.scripted import Answer, Cut, items
-from volnux.telemetry import ElasticsearchPublisher, Registry, monitor_events, traced_event
+from volnux.telemetry import (
+    ElasticsearchPublisher,
+    GrafanaCloudPublisher,
+    OTLPPublisher,
+    PrometheusPublisher,
+    Registry,
+    monitor_events,
+    traced_event,
+)
 
 pytestmark = pytest.mark.extras
 SECRET = "pl4nted-s3cret"
-#: As Basic auth has it: "planted:pl4nted-s3cret".
-ENCODED = "cGxhbnRlZDpwbDRudGVkLXMzY3JldA"
+#: As Basic auth has it, of the users "planted" and "1", and as it is.
+SHAPES = ("cGxhbnRlZDpwbDRudGVkLXMzY3JldA", "MTpwbDRudGVkLXMzY3JldA", SECRET)
 
 FAULTS = {
     "none": items(201),
@@ -31,6 +39,13 @@ WAYS = {
     "api_key": lambda place: ElasticsearchPublisher(place, "a", api_key=SECRET),
     "basic_auth": lambda place: ElasticsearchPublisher(place, "a", basic_auth=("planted", SECRET)),
     "url": lambda place: ElasticsearchPublisher(f"http://planted:{SECRET}@{place}", "a"),
+    "header": lambda place: OTLPPublisher(
+        f"http://{place}", {"authorization": f"Bearer {SECRET}"}, timeout=2
+    ),
+    "url of otlp": lambda place: OTLPPublisher(f"http://planted:{SECRET}@{place}", timeout=2),
+    "token": lambda place: GrafanaCloudPublisher(
+        SECRET, "org", endpoint=f"http://{place}", instance_id=1
+    ),
 }
 
 
@@ -49,10 +64,9 @@ def test_whatever_goes_wrong(server, caplog, way, fault):
         said = [repr(publisher), repr(monitor), repr(monitor.health())]
         monitor.close(timeout=0.2)
     (request, *_) = server.requests
-    assert SECRET in request.headers["authorization"] or ENCODED in request.headers["authorization"]
+    assert any(shape in request.headers["authorization"] for shape in SHAPES)
     text = "\n".join([*said, caplog.text, repr(registry.health().errors)])
-    assert SECRET not in text
-    assert ENCODED not in text
+    assert not [shape for shape in SHAPES if shape in text]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -67,7 +81,26 @@ def test_a_server_that_is_away(caplog, way):
         monitor.flush(timeout=0.2)
         monitor.close(timeout=0.2)
     assert "fails" in caplog.text
-    assert SECRET not in caplog.text
+    assert not [shape for shape in SHAPES if shape in caplog.text]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_spool_and_metrics(server, tmp_path, way):
+    """What waits on disk, and what is served of the trouble, holds none either."""
+    server.usual = lambda request: Answer(401, {"error": {"type": "x", "reason": SECRET}})
+    metrics = PrometheusPublisher(port=None)
+    registry = Registry()
+    monitor = monitor_events([WAYS[way](server.place), metrics], registry=registry, spool=tmp_path)
+    with traced_event("step"):
+        pass
+    monitor.flush(timeout=0.3)
+    served = str([list(family.samples) for family in metrics.collect()])
+    monitor.close(timeout=0.3)
+    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"step" in written
+    for shape in SHAPES:
+        assert shape.encode() not in written
+        assert shape not in served
 
 
 def test_what_the_program_kept_secret(server):

@@ -6,6 +6,7 @@ import os
 from _thread import get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
+from volnux.telemetry._certificates import certificate_fault
 from volnux.telemetry._publisher import MetricsPublisher, publish_one
 from volnux.telemetry.errors import PublishError, TelemetryError
 
@@ -135,10 +136,12 @@ def _wants_timeout(hook: Callable[..., Any]) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error's type, and the system's own words if it has some.
+    """Return an error's type, and what is wrong with a certificate, or the system's own words.
 
     Never its text: addresses and credentials stand in that.
     """
+    if (fault := certificate_fault(error)) is not None:  # whose number is none of the system's
+        return f"{type(error).__name__}: {fault}"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from volnux.telemetry._certificates import certificate_fault
 from volnux.telemetry.errors import PublishError
 from volnux.telemetry.formats._retry_after import seconds_of
 
@@ -48,6 +49,8 @@ def status_of(error: Exception) -> int | None:
 
 def cause_of(error: BaseException) -> str:
     """Return what kept a request from being answered, by its type: texts hold addresses."""
+    if (fault := certificate_fault(error)) is not None:
+        return fault
     inner = [one for one in getattr(error, "errors", ()) if isinstance(one, BaseException)]
     names = [type(error).__name__, *(type(one).__name__ for one in inner[:1])]
     return " by ".join(dict.fromkeys(names))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from volnux.telemetry.formats._prometheus import Durations, Totals
+
+#: Samples after which other threads have their turn: half a millisecond's, or less.
+TURN = 64
+#: Seconds that a scrape spends on that at most: a program that has something to do all the time takes
+#: each of its turns for 5 ms.
+PATIENCE = 1.0
 
 
 def families(core: Any) -> dict[str, Any]:
@@ -65,6 +72,9 @@ def families(core: Any) -> dict[str, Any]:
 def filled(core: Any, bounds: Sequence[float], totals: Totals, health: Any) -> list[Any]:
     """Return the metrics with everything that was counted.
 
+    Their samples are made while they are gone through, so that they need no room, and other threads have
+    their turn meanwhile: whoever writes thousands of samples would hold Python's lock for 5 ms at a time.
+
     Args:
         core: `prometheus_client.core`.
         bounds: upper bounds of the buckets.
@@ -73,37 +83,96 @@ def filled(core: Any, bounds: Sequence[float], totals: Totals, health: Any) -> l
     """
     found = families(core)
     names = [*map(str, bounds), "+Inf"]
-    for family in ("event_durations", "operation_durations"):
-        for labels, durations in getattr(totals, family).items():
-            buckets = _buckets(core, names, durations)
-            found[family].add_metric(labels, buckets, durations.total)
-    for family in ("events", "operations"):
-        _add(found[family], getattr(totals, family))
-    _add(found["retries"], {(name,): count for name, count in totals.retries.items()})
-    for direction, counts in (("sent", totals.sent), ("received", totals.received)):
-        _add(found["bytes"], {(name, direction): count for name, count in counts.items()})
+    turns = _Turns()
+
+    def fill(family: str, samples: Callable[[], Iterator[Any]]) -> None:
+        found[family].samples = _Samples(samples, turns)
+
+    def histograms(family: str, labels: tuple[str, str]) -> None:
+        name, series = found[family].name, getattr(totals, family)
+        fill(family, lambda: _histograms(core, name, labels, names, series))
+
+    def counters(family: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> None:
+        name = f"{found[family].name}_total"
+        fill(family, lambda: _counters(core.Sample, name, labels, counts))
+
+    histograms("event_durations", ("event", "status"))
+    histograms("operation_durations", ("operation", "outcome"))
+    counters("events", ("event", "status"), totals.events)
+    counters("operations", ("operation", "outcome"), totals.operations)
+    counters("retries", ("event",), {(name,): count for name, count in totals.retries.items()})
+    ways = {"sent": totals.sent, "received": totals.received}
+    counters("bytes", ("operation", "direction"), _by_pair(ways, inner_first=True))
     if health is not None:
         found["in_flight"].add_metric([], health.in_flight)
         dropped = {name: counts["dropped"] for name, counts in health.publishers.items()}
-        for family, nested in (("dropped", dropped), ("errors", health.errors)):
-            for first, reasons in nested.items():
-                _add(found[family], {(first, reason): n for reason, n in reasons.items()})
+        counters("dropped", ("publisher", "reason"), _by_pair(dropped))
+        counters("errors", ("stage", "reason"), _by_pair(health.errors))
     return list(found.values())
 
 
-def _add(family: Any, counts: Mapping[tuple[str, ...], int]) -> None:
-    for labels, count in counts.items():
-        family.add_metric(labels, count)
+class _Turns:
+    """The time that one scrape leaves to others."""
+
+    def __init__(self) -> None:
+        self._left = PATIENCE
+
+    def give(self) -> None:
+        """Let another thread go on, if one waits and there is time left."""
+        if self._left > 0:
+            begun = perf_counter()
+            sleep(1e-6)  # a sleep of nothing is over before another thread has noticed
+            self._left -= perf_counter() - begun
 
 
-def _buckets(core: Any, names: list[str], durations: Durations) -> list[Any]:
-    buckets: list[Any] = []
-    count = 0
-    for name, some, example in zip(names, durations.counts, durations.examples, strict=True):
-        count += some
-        if example is None:
-            buckets.append((name, count))
-        else:
-            seconds, task, ended = example
-            buckets.append((name, count, core.Exemplar({"task_id": task}, seconds, ended)))
-    return buckets
+class _Samples:
+    """Samples that are made when they are gone through."""
+
+    def __init__(self, make: Callable[[], Iterator[Any]], turns: _Turns) -> None:
+        self._make = make
+        self._turns = turns
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, sample in enumerate(self._make(), 1):
+            yield sample
+            if not number % TURN:
+                self._turns.give()
+
+
+def _counters(
+    sample: Any, name: str, labels: tuple[str, ...], counts: Mapping[Any, int]
+) -> Iterator[Any]:
+    for values, count in counts.items():
+        yield sample(name, dict(zip(labels, values, strict=True)), count)
+
+
+def _histograms(
+    core: Any,
+    name: str,
+    labels: tuple[str, str],
+    names: list[str],
+    series: Mapping[tuple[str, str], Durations],
+) -> Iterator[Any]:
+    sample, exemplar = core.Sample, core.Exemplar
+    for values, durations in series.items():
+        named = dict(zip(labels, values, strict=True))
+        count = 0
+        for bound, some, example in zip(names, durations.counts, durations.examples, strict=True):
+            count += some
+            shown = None
+            if example is not None:
+                seconds, task, ended, _ = example
+                shown = exemplar({"task_id": task}, seconds, ended)
+            yield sample(f"{name}_bucket", {**named, "le": bound}, count, None, shown)
+        yield sample(f"{name}_count", named, count)
+        yield sample(f"{name}_sum", named, durations.total)
+
+
+def _by_pair(
+    nested: Mapping[str, Mapping[str, int]], *, inner_first: bool = False
+) -> dict[Any, int]:
+    return {
+        (inner, outer) if inner_first else (outer, inner): count
+        for outer, counts in nested.items()
+        for inner, count in counts.items()
+    }
