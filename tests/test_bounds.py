@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 import threading
+import weakref
 
 import pytest
 
@@ -22,6 +23,8 @@ from volnux.telemetry import (
     set_redactor,
     traced_event,
 )
+from volnux.telemetry._queue import weigh_all
+from volnux.telemetry._render import PLAIN_WEIGHT
 
 
 class Mute:
@@ -261,10 +264,18 @@ class TestStrict:
         with pytest.raises(TelemetryError, match="unprintable"):
             pipeline("p", shared=Mute())
 
+    def test_hostile_attributes_of_blocks_raise(self, registry):
+        """Where the block begins."""
+        with (
+            pytest.raises(TelemetryError, match="unprintable"),
+            traced_event("x", attributes={"value": Mute()}),
+        ):
+            pass
+        assert registry.events() == []
+
     def test_hostile_attributes_of_decorators_raise_once(self, registry):
         """At the first look; the records are there all the same."""
-        with traced_event("x", attributes={"value": Mute()}):
-            pass
+        traced_event("x", attributes={"value": Mute()})(len)("")
         [event] = registry.events()
         with pytest.raises(TelemetryError, match="unprintable"):
             _ = event.attributes
@@ -392,3 +403,32 @@ class TestHostsAndPorts:
         with network_op(url, 8443):
             pass
         assert [(op.host, op.port) for op in registry.network_ops()] == [(host, 8443)]
+
+
+def test_what_a_block_is_given_is_let_go_of(registry):
+    """A block that is given something large keeps what its record shows of it, and no more."""
+
+    class Large(list):
+        """What a weak reference can be had of."""
+
+    large = Large(range(100_000))
+    gone = weakref.ref(large)
+    with traced_event("load", attributes={"rows": large}):
+        del large
+    assert gone() is None
+    assert len(registry.events()[0].attributes["rows"]) < 1_000
+
+
+def test_what_a_block_is_given_weighs_in_the_queue():
+    """So that records with attributes fill its bytes as those with `set_attribute` do."""
+    text = "x" * 1_000
+    weights = []
+    for given, later in (({"text": text}, {}), ({}, {"text": text}), ({"n": 1}, {})):
+        with capture(isolated=True) as registry:
+            with traced_event("load", attributes=given) as event:
+                for key, value in later.items():
+                    event.set_attribute(key, value)
+            weights.append(weigh_all([registry.events()[0]._raw]))
+    assert weights[0] >= 1_000 + PLAIN_WEIGHT
+    assert weights[1] >= 1_000 + PLAIN_WEIGHT
+    assert PLAIN_WEIGHT < weights[2] < 1_000

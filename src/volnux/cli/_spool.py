@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from volnux.cli._text import count, seconds, size, some
-from volnux.telemetry import JSONLinesPublisher, Registry, monitor_events
-from volnux.telemetry.errors import TelemetryError
+from volnux.telemetry import JSONLinesPublisher, Registry, TelemetryError, monitor_events
 from volnux.telemetry.spools import drop_spooled, spool_status
 
 if TYPE_CHECKING:
@@ -162,6 +161,7 @@ class Flush:
         )
         with monitor, _progress(publisher.name, left) as advance:
             done, until = 0, time.monotonic() + self.timeout
+            counts = monitor.health().publishers[publisher.name]
             while time.monotonic() < until:
                 monitor.flush(timeout=_LOOK)
                 counts = monitor.health().publishers[publisher.name]

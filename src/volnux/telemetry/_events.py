@@ -18,6 +18,7 @@ from volnux.telemetry._kinds import (
     name_of,
 )
 from volnux.telemetry._outcome import OVERRUN, fail
+from volnux.telemetry._render import weigh
 from volnux.telemetry._scope import still_open
 from volnux.telemetry._seam import get_current, set_current
 from volnux.telemetry._sites import KEPT, EventSite, event_site
@@ -49,6 +50,9 @@ else:
         return function
 
 
+#: Values that weigh little, and may be looked at later; so may short texts.
+_LIGHT = frozenset({int, float, bool, type(None)})
+_SHORT = 128
 _WAYS = (
     "decorate a function, method, class, descriptor or callable object with it, "
     'or write @traced_event("name") or `with traced_event("name"):`'
@@ -114,6 +118,17 @@ def traced_event(  # noqa: F811  # what the overloads describe
     return _trace(name, None, None)
 
 
+def _weigh(site: EventSite, attributes: Mapping[str, Any]) -> int:
+    """Return an estimate of the bytes that attributes of a single block keep, and see to it that they are few."""
+    if type(attributes) is dict and len(attributes) <= 16:
+        for value in attributes.values():
+            if type(value) not in _LIGHT and (type(value) is not str or len(value) > _SHORT):
+                break
+        else:
+            return 200 * (1 + len(attributes))
+    return weigh(site.settle())
+
+
 class TracedEvent:
     """What `traced_event("name")` returns: a decorator and a reusable context manager.
 
@@ -148,6 +163,7 @@ class TracedEvent:
             self._site = event_site(self._name)
         else:
             self._site = EventSite(self._name, self._attributes)
+            self._site.weight = _weigh(self._site, self._attributes)
         return self._site
 
     def __enter__(self) -> Event:

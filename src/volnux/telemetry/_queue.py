@@ -9,7 +9,7 @@ from itertools import accumulate, islice
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
-from volnux.telemetry._raw import EXTRA
+from volnux.telemetry._raw import EXTRA, SITE
 from volnux.telemetry._render import PLAIN_WEIGHT, weight_of
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ SHUTDOWN = "shutdown"
 
 def weigh_all(raws: list[Raw]) -> int:
     """Return an estimate of the bytes that entries occupy, quickly: most of them are plain."""
-    special = [raw for raw in raws if raw[EXTRA] is not None]
+    special = [raw for raw in raws if raw[EXTRA] is not None or raw[SITE].weight]
     return PLAIN_WEIGHT * (len(raws) - len(special)) + sum(map(weight_of, special))
 
 

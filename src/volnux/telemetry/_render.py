@@ -80,12 +80,12 @@ def running_record(raw: Raw) -> EventMetrics | NetworkMetrics:
 def weight_of(raw: Raw) -> int:
     """Return an estimate of the bytes that an entry occupies."""
     extra = raw[EXTRA]
-    later = weigh(raw[LATER]) if len(raw) > LATER else 0
-    if extra is None or extra is PLAIN_OP:
-        return PLAIN_WEIGHT + later
     if type(extra) is Adopted:
         return 4 * PLAIN_WEIGHT
-    weight = 2 * PLAIN_WEIGHT + len(extra.error or "") + later
+    own: int = raw[SITE].weight + (weigh(raw[LATER]) if len(raw) > LATER else 0)
+    if extra is None or extra is PLAIN_OP:
+        return PLAIN_WEIGHT + own
+    weight = 2 * PLAIN_WEIGHT + len(extra.error or "") + own
     if extra.attributes:
         weight += weigh(extra.attributes)
     if not extra.network:

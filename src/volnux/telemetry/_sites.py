@@ -62,9 +62,13 @@ KEPT = 10_000
 
 
 class Site:
-    """The shared part: attributes given by the programmer, cleaned once for each redactor."""
+    """The shared part: attributes given by the programmer, cleaned once for each redactor.
 
-    __slots__ = ("_clean", "_given", "_redactor")
+    Attributes:
+        weight: bytes, by estimate, that go with a single entry, since its site is nobody else's.
+    """
+
+    __slots__ = ("_clean", "_given", "_redactor", "weight")
     network: bool
     key: Any
 
@@ -72,6 +76,13 @@ class Site:
         self._given = given
         self._clean: dict[str, Any] = {}
         self._redactor: Redactor | None = None
+        self.weight = 0
+
+    def settle(self) -> dict[str, Any]:
+        """Clean the attributes at once, and let go of what was given; return them."""
+        clean = self.attributes()
+        self._given = clean
+        return clean
 
     def attributes(self, registry: Notes | None = None) -> dict[str, Any]:
         """Return the attributes as records carry them: bounded and redacted, and shared.
