@@ -1,7 +1,7 @@
 """How fast records reach real back ends, beside what their own clients do with the same.
 
 Elasticsearch is the one at ``VOLNUX_TEST_ELASTICSEARCH_URL``, as ``python -m tests.services up elasticsearch``
-starts it; without that its row is left out.
+starts it; without that its row is left out. So is that of OTLP where no collector is installed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from benchmarks import publishing_otlp, publishing_waits
 from benchmarks._result import Measured, Result
 from volnux.telemetry import (
     ElasticsearchPublisher,
     EventMetrics,
-    PrometheusPublisher,
     Registry,
     monitor_events,
     traced_event,
 )
 from volnux.telemetry.formats._elasticsearch import bulk_lines
-from volnux.telemetry.formats._prometheus import BOUNDS, OUTCOMES
+from volnux.telemetry.formats._prometheus import BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from volnux.telemetry._publisher import Record, Verdict
 
 RECORDS = 200_000
-#: Names of events, each of which has completed and failed: so many histograms.
-NAMES = 500
+#: Of what OpenTelemetry's processor and exporter bring to the collector.
+OTLP_AT_LEAST = 4.0
 #: Of `helpers.parallel_bulk`'s documents per second; of prometheus_client's time for a scrape.
 AT_LEAST, AT_MOST = 0.8, 1.2
 
@@ -51,10 +51,33 @@ def measure(*, records: int = RECORDS, rounds: int = 3) -> Result:
         rows.append(Measured(what, ours / theirs, "x", AT_LEAST, at_least=True, note=note))
         versions["elasticsearch"] = version("elasticsearch")
         peers.append(["documents a second", f"{ours:,.0f}", f"{theirs:,.0f} (parallel_bulk)"])
+    found = publishing_otlp.measure(records, rounds)
+    if isinstance(found, str):
+        remarks.append(found)
+    else:
+        ours, theirs = found
+        what = f"OTLP: {records:,} spans, from the call to the collector"
+        note = "all are at the collector, by its own count"
+        rows.append(Measured(what, ours / theirs, "x", OTLP_AT_LEAST, at_least=True, note=note))
+        versions |= publishing_otlp.versions()
+        peers.append(["spans a second", f"{ours:,.0f}", f"{theirs:,.0f} (opentelemetry-sdk)"])
     scrape, theirs = _scrape(rounds)
-    what = f"a scrape of {2 * NAMES:,} histograms of {len(BOUNDS)} buckets"
+    what = f"a scrape of {2 * publishing_waits.NAMES:,} histograms of {len(BOUNDS)} buckets"
     rows.append(Measured(what, scrape / theirs, "x", AT_MOST, note=f"{1e3 * scrape:.0f} ms"))
     peers.append(["ms a scrape", f"{1e3 * scrape:.0f}", f"{1e3 * theirs:.0f} (prometheus_client)"])
+    waits = publishing_waits.measure(rounds)
+    note = (
+        f"{waits['ours'].share:.1%} of the calls waited longer than that; without a scrape the longest is "
+        f"{waits['none'].longest:.1f} ms"
+    )
+    what = "recording during such scrapes: the longest wait"
+    rows.append(Measured(what, waits["ours"].longest, "ms", publishing_waits.TARGET, note=note))
+    peers.append(
+        ["ms to wait, longest", *(f"{waits[one].longest:.1f}" for one in ("ours", "theirs"))]
+    )
+    peers.append(
+        ["ms to wait, 99 of 100", *(f"{waits[one].usual:.2f}" for one in ("ours", "theirs"))]
+    )
     return Result(
         "delivery",
         "Publishing",
@@ -160,23 +183,9 @@ def _wiped(client: Any, prefix: str) -> int:
 
 def _scrape(rounds: int) -> tuple[float, float]:
     """Return the seconds of a scrape, ours and prometheus_client's own."""
-    from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+    from prometheus_client import generate_latest
 
-    ours, theirs = CollectorRegistry(), CollectorRegistry()
-    publisher = PrometheusPublisher(port=None, registry=ours)
-    durations = Histogram("seconds", "x", ["event", "status"], buckets=BOUNDS, registry=theirs)
-    events = Counter("events", "x", ["event", "status"], registry=theirs)
-    retries = Counter("retries", "x", ["event"], registry=theirs)
-    for number in range(NAMES):
-        name = f"step {number}"
-        retries.labels(name)
-        for status in OUTCOMES:
-            events.labels(name, status)
-        for status in OUTCOMES[:2]:
-            record = EventMetrics(event_name=name, task_id="1", status=status, duration=0.1)
-            publisher.publish_event_metrics(record)
-            durations.labels(name, status).observe(0.1)
-            events.labels(name, status).inc()
+    ours, theirs, publisher = publishing_waits.series()
     found = [
         (_seconds(lambda: generate_latest(ours)), _seconds(lambda: generate_latest(theirs)))
         for _ in range(3 * rounds)

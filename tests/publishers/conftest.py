@@ -6,10 +6,12 @@ import pytest
 
 from tests.publishers.scripted import Scripted, all_created
 from tests.services.fixtures import (  # noqa: F401  # fixtures
+    collector,
     elasticsearch,
     elasticsearch8,
     elasticsearch_tls,
     prometheus,
+    prometheus_tls,
     promtool,
     pushgateway,
 )

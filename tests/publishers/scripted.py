@@ -98,6 +98,7 @@ class Scripted:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # the head of an answer is sent before its body
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -109,7 +110,7 @@ class Scripted:
                 answer = scripted.script.popleft() if scripted.script else scripted.usual
                 (answer(request) if callable(answer) else answer).send(self)
 
-            do_PUT = do_GET = do_POST  # noqa: N815  # as the base class has it
+            do_PUT = do_GET = do_DELETE = do_POST  # noqa: N815  # as the base class has it
 
             def log_message(self, *args: Any) -> None:
                 """Say nothing."""

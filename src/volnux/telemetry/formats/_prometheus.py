@@ -26,17 +26,36 @@ OUTCOMES = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 _EVENT, _NETWORK = 0, 1
 
 
+def checked_bounds(buckets: Sequence[float]) -> tuple[float, ...]:
+    """Return upper bounds of buckets without the infinite one.
+
+    Raises:
+        ValueError: they are no such bounds.
+    """
+    bounds = tuple(float(bound) for bound in buckets if bound != float("inf"))
+    if not bounds or list(bounds) != sorted(set(bounds)) or bounds[0] <= 0:
+        raise ValueError(f"buckets must be seconds above 0, ascending, not {buckets!r}")
+    return bounds
+
+
+def brief_observation(brief: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what is counted of an event by what `brief_of` gives: as `observation`, its identifiers as they are."""
+    name, number, _, trace, start, lasted = brief[:6]
+    ended = (start + lasted // 1_000) / 1e6
+    return _EVENT, name, Status.COMPLETED, lasted / 1e9, ended, number, 0, 0, trace
+
+
 def observation(record: EventMetrics | NetworkMetrics) -> list[Any]:
-    """Return what is counted of a record: kind, name, status, seconds, when, which, and two numbers."""
+    """Return what is counted of a record: kind, name, status, seconds, when, which, two numbers, and its trace."""
     ended = record.start_time if record.end_time is None else record.end_time
     if isinstance(record, NetworkMetrics):
         return [
             *(_NETWORK, record.operation, record.status, record.latency, ended, record.task_id),
-            *(record.bytes_sent, record.bytes_received),
+            *(record.bytes_sent, record.bytes_received, record.trace_id),
         ]
     return [
         *(_EVENT, record.event_name, record.status, record.duration, ended, record.task_id),
-        *(record.retry_count, 0),
+        *(record.retry_count, 0, record.trace_id),
     ]
 
 
@@ -48,8 +67,8 @@ class Durations:
     def __init__(self, buckets: int) -> None:
         self.counts = [0] * buckets
         self.total = 0.0
-        #: Value, `task_id` and time of the last one in each bucket.
-        self.examples: list[tuple[float, str, float] | None] = [None] * buckets
+        #: Value, `task_id`, time and `trace_id` of the last one in each bucket, as they were observed.
+        self.examples: list[tuple[float, Any, float, Any] | None] = [None] * buckets
 
     def copy(self) -> Durations:
         """Return it as it is now."""
@@ -95,7 +114,7 @@ class Accumulator:
     def add(self, observations: Iterable[Sequence[Any]]) -> None:
         """Count what was observed."""
         totals = self._totals
-        for kind, name, status, seconds, ended, task, first, second in observations:
+        for kind, name, status, seconds, ended, task, first, second, trace in observations:
             if kind == _EVENT:
                 known = self._known(totals.retries, totals.events, name)
                 totals.events[known, status] = totals.events.get((known, status), 0) + 1
@@ -113,7 +132,7 @@ class Accumulator:
             bucket = bisect_left(self._bounds, seconds)
             durations.counts[bucket] += 1
             durations.total += seconds
-            durations.examples[bucket] = (seconds, task, ended)
+            durations.examples[bucket] = (seconds, task, ended, trace)
 
     def _known(self, names: dict[str, int], counts: dict[tuple[str, str], int], name: str) -> str:
         """Return the name to count under; a new one begins at 0 everywhere, or `increase` misses its first."""

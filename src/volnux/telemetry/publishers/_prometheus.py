@@ -12,7 +12,7 @@ from volnux.telemetry._publisher import MetricsPublisher, require
 from volnux.telemetry._records import NetworkMetrics
 from volnux.telemetry.errors import PublishError
 from volnux.telemetry.formats._exposition import families, filled
-from volnux.telemetry.formats._prometheus import BOUNDS, Accumulator, observation
+from volnux.telemetry.formats._prometheus import BOUNDS, Accumulator, checked_bounds, observation
 from volnux.telemetry.formats._relay import Relay
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class PrometheusPublisher(MetricsPublisher):
     ) -> None:
         self._library = require("prometheus_client", "prometheus")
         self._core = require("prometheus_client.core", "prometheus")
-        self._bounds = _checked_bounds(buckets)
+        self._bounds = checked_bounds(buckets)
         if push_gateway is not None and not job:
             raise ValueError("push_gateway needs job=, the name under which the totals are pushed")
         if (certfile is None) != (keyfile is None) or (client_cafile and not certfile):
@@ -216,10 +216,3 @@ class PrometheusPublisher(MetricsPublisher):
         with self._lock:
             totals = self._accumulator.totals()
         return filled(self._core, self._bounds, totals, health)
-
-
-def _checked_bounds(buckets: Sequence[float]) -> tuple[float, ...]:
-    bounds = tuple(float(bound) for bound in buckets if bound != float("inf"))
-    if not bounds or list(bounds) != sorted(set(bounds)) or bounds[0] <= 0:
-        raise ValueError(f"buckets must be seconds above 0, ascending, not {buckets!r}")
-    return bounds
