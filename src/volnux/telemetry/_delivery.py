@@ -263,9 +263,9 @@ class Delivery:
         self._attempt(self._queue)
         if self._queue.pending or self._flushes:
             return 0.0
-        if by is None:
+        if self._close_by is None:
             return self._settings.interval
-        self._close_publisher(by)
+        self._close_publisher(self._close_by)
         return None
 
     def _attempt(self, queue: Queue) -> None:
