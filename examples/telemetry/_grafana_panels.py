@@ -173,8 +173,14 @@ ABOUT_EVENTS = [
     ),
     timeseries(
         "Retries by event",
-        "Attempts after the first, in a second.",
-        [target(total("volnux_event_retries_total", EVENTS, by="event"), "{{event}}")],
+        "Attempts after the first, and executions for which they were in vain, in a second.",
+        [
+            target(total("volnux_event_retries_total", EVENTS, by="event"), "{{event}}"),
+            target(
+                total("volnux_event_retries_exhausted_total", EVENTS, by="event"),
+                "{{event}}, in vain",
+            ),
+        ],
         "cps",
     ),
     timeseries(
@@ -307,7 +313,7 @@ ABOUT_TELEMETRY = [
         "Records that a publisher was not given, or would not take, in a second, and why.",
         [
             target(
-                total("volnux_telemetry_dropped_total", PROCESSES, by="publisher, reason"),
+                total("volnux_telemetry_dropped_total", PROCESSES, by="publisher, reason") + " > 0",
                 "{{publisher}} {{reason}}",
             )
         ],

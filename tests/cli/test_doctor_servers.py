@@ -123,7 +123,7 @@ def test_a_publisher_of_ones_own(doctor):
     status, kind, steps = doctor(f"http://127.0.0.1:{publisher.port}")
     publisher.close()
     assert (status, kind) == (0, "prometheus")
-    assert steps["read"]["detail"] == "9 metrics, 9 of them volnux's"
+    assert steps["read"]["detail"] == "10 metrics, 10 of them volnux's"
 
 
 def test_a_pushgateway(doctor, pushgateway):  # noqa: F811  # fixture

@@ -117,6 +117,9 @@ RATES: dict[tuple[str, str], Groups] = {
     ("Time spent by event", "{{event}}"): counted(EVENTS, lambda one: one.seconds, event="name"),
     ("Failures by event", "{{event}}"): _FAILED,
     ("Retries by event", "{{event}}"): _RETRIES,
+    ("Retries by event", "{{event}}, in vain"): counted(
+        EVENTS, lambda one: one.retries > 0 and one.status == "failed", event="name"
+    ),
     ("Operations", "{{operation}} {{outcome}}"): with_zeros(
         counted(OPERATIONS, once, operation="name", outcome="status"), "operation", "outcome"
     ),

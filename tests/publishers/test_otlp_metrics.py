@@ -88,6 +88,7 @@ class TestPoints:
             "volnux.event.duration": ("s", "histogram"),
             "volnux.events": ("{event}", "sum"),
             "volnux.event.retries": ("{retry}", "sum"),
+            "volnux.event.retries_exhausted": ("{event}", "sum"),
             "volnux.network.operation.duration": ("s", "histogram"),
             "volnux.network.operations": ("{operation}", "sum"),
             "volnux.network.bytes": ("By", "sum"),
@@ -301,7 +302,7 @@ class TestPushing:
             (Answer(400, b"out of order", {"Content-Type": "text/plain"}), "400: out of order"),
             (
                 Answer(200, {"partialSuccess": {"rejectedDataPoints": 2, "errorMessage": "old"}}),
-                "2 of 5 points of metrics were refused: old",
+                "2 of 6 points of metrics were refused: old",
             ),
         ],
     )
@@ -336,7 +337,7 @@ class TestPushing:
         )
         publisher = OTLPPublisher(server.place, signals=("metrics",), max_request_bytes=1)
         publisher.publish_batch([event("histogram"), event("other")])
-        with pytest.raises(PublishError, match="5 of 10 points of metrics were refused: 413"):
+        with pytest.raises(PublishError, match="6 of 12 points of metrics were refused: 413"):
             publisher.flush(timeout=5)
         publisher._is_closed = True
         publisher._pushing.end()

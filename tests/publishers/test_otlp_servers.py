@@ -41,11 +41,11 @@ def job():
 
 @pytest.fixture
 def written(collector, job):
-    """What the collector writes of the service from now on, in parts, as soon as there are spans and metrics of it."""
+    """What the collector writes of the service from now on, in parts, when there are so many spans, and metrics, of it."""
     begun = collector.output.stat().st_size
 
-    def wait():
-        deadline = time.monotonic() + 10
+    def wait(spans=1):
+        deadline = time.monotonic() + 20
         while True:
             with collector.output.open("rb") as file:
                 file.seek(begun)
@@ -53,7 +53,8 @@ def written(collector, job):
             parts = re.split(r"^\S+\tinfo\t(?=Resource)", text, flags=re.MULTILINE)
             ours = [one for one in parts if f"service.name: Str({job})" in one]
             kinds = {one.partition(" ")[0] for one in ours}
-            if kinds == {"ResourceSpans", "ResourceMetrics"}:
+            there = sum(one.count("\nSpan #") for one in ours)
+            if there >= spans and kinds == {"ResourceSpans", "ResourceMetrics"}:
                 return ours
             assert time.monotonic() < deadline, f"the collector has {kinds or 'nothing'} of {job}"
             time.sleep(0.1)
@@ -186,12 +187,14 @@ class TestCollector:
             "volnux.event.duration": "s",
             "volnux.events": "{event}",
             "volnux.event.retries": "{retry}",
+            "volnux.event.retries_exhausted": "{event}",
             "volnux.network.operation.duration": "s",
             "volnux.network.operations": "{operation}",
             "volnux.network.bytes": "By",
             "volnux.events.in_flight": "{event}",
+            "volnux.telemetry.dropped": "{record}",
         }
-        assert re.findall(r"Temporality: (\w+)", metrics) == ["Cumulative"] * 7
+        assert re.findall(r"Temporality: (\w+)", metrics) == ["Cumulative"] * 9
         assert "-> Trace ID: " in metrics
         assert "-> Span ID: " in metrics
 
@@ -205,7 +208,7 @@ class TestCollector:
             assert monitor.flush(timeout=60)
             counts = monitor.health().publishers["OTLPPublisher"]
         assert (counts["delivered"], counts["dropped"]) == (20_000, {})
-        parts = [one for one in written() if one.startswith("ResourceSpans")]
+        parts = [one for one in written(spans=20_000) if one.startswith("ResourceSpans")]
         identifiers = re.findall(r"^ +ID +: (\w+)$", "".join(parts), re.MULTILINE)
         assert (len(identifiers), len(set(identifiers))) == (20_000, 20_000)
 

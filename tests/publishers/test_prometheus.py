@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from tests.publishers.scripted import Answer, Scripted
 from volnux.telemetry import (
+    Attempt,
     EventMetrics,
     NetworkMetrics,
     PrometheusPublisher,
@@ -31,6 +32,7 @@ from volnux.telemetry import (
     monitor_events,
     traced_event,
 )
+from volnux.telemetry.formats._prometheus import REASONS
 
 pytestmark = pytest.mark.extras
 ROOT = Path(__file__).parent.parent.parent
@@ -105,6 +107,37 @@ class TestCounts:
         assert found == {"completed": 1, "failed": 1, "cancelled": 0}
         assert value(publisher, "volnux_event_retries_total", event="load") == 2
 
+    def test_retries_in_vain(self, publisher):
+        """Events that failed though they were tried again, and those that got over a call that had."""
+
+        def attempts(*outcomes):
+            return tuple(Attempt(number=number, outcome=one) for number, one in outcomes)
+
+        publisher.publish_batch(
+            [
+                event(retry_count=1),
+                event(status="failed"),
+                event(retry_count=1, attempts=attempts((1, "failed"), (2, "completed"))),
+                event(retry_count=1, status="cancelled", attempts=attempts((1, "failed"))),
+            ]
+        )
+        assert value(publisher, "volnux_event_retries_exhausted_total", event="load") == 0
+        gave_up = attempts((1, "failed"), (2, "failed"), (1, "failed"), (2, "completed"))
+        publisher.publish_batch(
+            [event(retry_count=1, status="failed"), event(retry_count=2, attempts=gave_up)]
+        )
+        assert value(publisher, "volnux_event_retries_exhausted_total", event="load") == 2
+
+    def test_what_was_dropped_begins_at_0(self, publisher):
+        """For every reason, or the first records that are dropped would be missed."""
+        with monitor_events([publisher], registry=Registry()):
+            found = [
+                (one.labels["reason"], one.value)
+                for one in samples(publisher).values()
+                if one.name == "volnux_telemetry_dropped_total"
+            ]
+        assert found == [(reason, 0) for reason in REASONS]
+
     def test_network_operations(self, publisher):
         """By operation, and bytes by direction; no host and no port."""
         publisher.publish_network_metrics(
@@ -126,6 +159,9 @@ class TestCounts:
             ({"task_id": "00000000000000ab"}, 0.2)
         ]
         assert "task_id" not in scraped(publisher, accept="text/plain")
+        publisher.publish_event_metrics(event(seconds=9.0, trace_id="0" * 31 + "1"))
+        found = [one.exemplar.labels for one in samples(publisher).values() if one.exemplar]
+        assert {"trace_id": "0" * 31 + "1", "task_id": "00000000000000ab"} in found
 
     def test_more_names_than_may_be(self):
         """What exceeds the limit is counted together."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
+from volnux.telemetry.formats._prometheus import drops
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
@@ -37,6 +39,9 @@ def families(core: Any) -> dict[str, Any]:
         ),
         "events": counter("volnux_events", "Events that have ended.", "event", "status"),
         "retries": counter("volnux_event_retries", "Attempts after the first.", "event"),
+        "exhausted": counter(
+            "volnux_event_retries_exhausted", "Events that were retried in vain.", "event"
+        ),
         "operation_durations": durations(
             "volnux_network_operation_duration_seconds",
             "How long network operations took.",
@@ -100,13 +105,13 @@ def filled(core: Any, bounds: Sequence[float], totals: Totals, health: Any) -> l
     histograms("operation_durations", ("operation", "outcome"))
     counters("events", ("event", "status"), totals.events)
     counters("operations", ("operation", "outcome"), totals.operations)
-    counters("retries", ("event",), {(name,): count for name, count in totals.retries.items()})
+    for family, counted in (("retries", totals.retries), ("exhausted", totals.exhausted)):
+        counters(family, ("event",), {(name,): count for name, count in counted.items()})
     ways = {"sent": totals.sent, "received": totals.received}
     counters("bytes", ("operation", "direction"), _by_pair(ways, inner_first=True))
     if health is not None:
         found["in_flight"].add_metric([], health.in_flight)
-        dropped = {name: counts["dropped"] for name, counts in health.publishers.items()}
-        counters("dropped", ("publisher", "reason"), _by_pair(dropped))
+        counters("dropped", ("publisher", "reason"), _by_pair(drops(health)))
         counters("errors", ("stage", "reason"), _by_pair(health.errors))
     return list(found.values())
 
@@ -161,8 +166,11 @@ def _histograms(
             count += some
             shown = None
             if example is not None:
-                seconds, task, ended, _ = example
-                shown = exemplar({"task_id": task}, seconds, ended)
+                seconds, task, ended, trace = example
+                named_by = (
+                    {"task_id": task} if trace is None else {"trace_id": trace, "task_id": task}
+                )
+                shown = exemplar(named_by, seconds, ended)
             yield sample(f"{name}_bucket", {**named, "le": bound}, count, None, shown)
         yield sample(f"{name}_count", named, count)
         yield sample(f"{name}_sum", named, durations.total)

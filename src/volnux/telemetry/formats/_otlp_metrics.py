@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from volnux.telemetry.formats._otlp_wire import identifier, nanoseconds, trace_identifier
+from volnux.telemetry.formats._prometheus import drops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,12 @@ INSTRUMENTS = {
     "events": Instrument("volnux.events", "{event}", "Events that have ended.", _BY_EVENT),
     "retries": Instrument(
         "volnux.event.retries", "{retry}", "Attempts after the first.", ("event",)
+    ),
+    "exhausted": Instrument(
+        "volnux.event.retries_exhausted",
+        "{event}",
+        "Events that were retried in vain.",
+        ("event",),
     ),
     "operation_durations": Instrument(
         "volnux.network.operation.duration",
@@ -192,16 +199,16 @@ def _numbers(totals: Totals, health: Any) -> Iterator[tuple[str, tuple[str, ...]
     for family in ("events", "operations"):
         for labels, count in getattr(totals, family).items():
             yield family, labels, count
-    for name, count in totals.retries.items():
-        yield "retries", (name,), count
+    for family, counts in (("retries", totals.retries), ("exhausted", totals.exhausted)):
+        for name, count in counts.items():
+            yield family, (name,), count
     for direction, counts in (("sent", totals.sent), ("received", totals.received)):
         for name, count in counts.items():
             yield "bytes", (name, direction), count
     if health is None:
         return
     yield "in_flight", (), health.in_flight
-    dropped = {name: counts["dropped"] for name, counts in health.publishers.items()}
-    for family, nested in (("dropped", dropped), ("errors", health.errors)):
+    for family, nested in (("dropped", drops(health)), ("errors", health.errors)):
         yield from _flat(family, nested)
 
 

@@ -22,6 +22,11 @@ BOUNDS = (
 #: The name of all those that come when there are too many.
 OTHER = "__other__"
 OUTCOMES = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+#: Why records are dropped: counted from 0 on, or `increase` would miss the first ones.
+REASONS = (
+    *("queue_full", "queue_bytes", "rejected", "poison", "closed", "shutdown"),
+    *("spool_full", "spool_age", "spool_lost"),
+)
 
 _EVENT, _NETWORK = 0, 1
 
@@ -55,8 +60,28 @@ def observation(record: EventMetrics | NetworkMetrics) -> list[Any]:
         ]
     return [
         *(_EVENT, record.event_name, record.status, record.duration, ended, record.task_id),
-        *(record.retry_count, 0, record.trace_id),
+        *(record.retry_count, int(_is_exhausted(record)), record.trace_id),
     ]
+
+
+def _is_exhausted(event: EventMetrics) -> bool:
+    """Whether an event was retried in vain, or a call in it was, as `RetryStats.exhausted` counts it."""
+    if not event.retry_count or event.status != Status.COMPLETED:
+        return bool(event.retry_count) and event.status == Status.FAILED
+    # Attempts of several calls stand one call after the other, each from 1 on.
+    attempts = event.attempts
+    return any(
+        one.outcome == Status.FAILED and (after is None or after.number == 1)
+        for one, after in zip(attempts, (*attempts[1:], None), strict=False)
+    )
+
+
+def drops(health: Any) -> dict[str, dict[str, int]]:
+    """Return how many records were dropped, by publisher and by reason, with every reason that there is."""
+    return {
+        name: {**dict.fromkeys(REASONS, 0), **counts["dropped"]}
+        for name, counts in health.publishers.items()
+    }
 
 
 class Durations:
@@ -84,6 +109,7 @@ class Totals(NamedTuple):
         event_durations: by name and status.
         events: how many, by name and status; each name has every status.
         retries: by name.
+        exhausted: events that were retried in vain, by name.
         operation_durations: by operation and outcome.
         operations: how many, by operation and outcome; each operation has every outcome.
         sent, received: bytes by operation.
@@ -92,6 +118,7 @@ class Totals(NamedTuple):
     event_durations: dict[tuple[str, str], Durations]
     events: dict[tuple[str, str], int]
     retries: dict[str, int]
+    exhausted: dict[str, int]
     operation_durations: dict[tuple[str, str], Durations]
     operations: dict[tuple[str, str], int]
     sent: dict[str, int]
@@ -109,7 +136,7 @@ class Accumulator:
     def __init__(self, bounds: Sequence[float], max_names: int) -> None:
         self._bounds = bounds
         self._max_names = max_names
-        self._totals = Totals({}, {}, {}, {}, {}, {}, {})
+        self._totals = Totals({}, {}, {}, {}, {}, {}, {}, {})
 
     def add(self, observations: Iterable[Sequence[Any]]) -> None:
         """Count what was observed."""
@@ -119,6 +146,7 @@ class Accumulator:
                 known = self._known(totals.retries, totals.events, name)
                 totals.events[known, status] = totals.events.get((known, status), 0) + 1
                 totals.retries[known] += first
+                totals.exhausted[known] = totals.exhausted.get(known, 0) + second
                 series = totals.event_durations
             else:
                 known = self._known(totals.sent, totals.operations, name)
@@ -150,6 +178,7 @@ class Accumulator:
             {key: durations.copy() for key, durations in now.event_durations.items()},
             now.events.copy(),
             now.retries.copy(),
+            now.exhausted.copy(),
             {key: durations.copy() for key, durations in now.operation_durations.items()},
             now.operations.copy(),
             now.sent.copy(),
