@@ -439,8 +439,9 @@ class TestMonitor:
         assert publisher.got == ["a"]
         assert "cannot use its spool" in caplog.text
 
-    def test_a_program_that_waits_for_room_waits_for_the_disk(self, tmp_path):
+    def test_a_program_that_waits_for_room_waits_for_the_disk(self, tmp_path, monkeypatch):
         """With `when_full="block"` nothing is dropped."""
+        monkeypatch.setattr("volnux.telemetry._delivery.BLOCK_SECONDS", 60.0)  # of a busy disk
         publisher = Batches(is_away=True)
         with monitor_events(
             [publisher], spool=tmp_path, registry=Registry(), queue_items=100, when_full="block"
