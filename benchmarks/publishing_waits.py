@@ -23,7 +23,7 @@ NAMES = 500
 #: Seconds between two calls: a program that has something to do now and then, as those that serve have.
 PAUSE = 0.0005
 SCRAPES = 10
-#: Milliseconds that recording may wait.
+#: Milliseconds that recording may wait for a scrape.
 TARGET = 1.0
 
 
@@ -73,6 +73,21 @@ def measure(rounds: int = 3) -> dict[str, Waits]:
                 found[name].append(_waits(registry))
                 monitor.flush(timeout=60)
     return {name: min(waits) for name, waits in found.items()}
+
+
+def locked(scrapes: int = 100) -> float:
+    """Return the milliseconds, at most, for which a scrape keeps records from being counted."""
+    ours, _, publisher = series()
+    record = EventMetrics(event_name="step 1", task_id="1", duration=0.1)
+    longest = 0.0
+    for _ in range(scrapes):
+        begun = time.perf_counter()
+        publisher._accumulator.totals()
+        longest = max(longest, time.perf_counter() - begun)
+        publisher.publish_event_metrics(record)
+    publisher.close()
+    del ours
+    return 1e3 * longest
 
 
 @traced_event

@@ -136,6 +136,14 @@ class TestQueue:
         bench.settle(4)
         assert bench.counts() == (7, 7, {}, 0, 0)
 
+    def test_the_thread_that_writes_makes_room(self, tmp_path):
+        """Whatever it is given itself."""
+        bench = Bench(tmp_path, items=2)
+        bench.queue.writer = threading.get_ident()
+        bench.put(*"abcde")
+        assert bench.counts() == (5, 0, {}, 5, 5)
+        assert bench.peek() == ["a", "b", "c", "d", "e"]
+
     def test_too_many_before_they_are_written_are_dropped(self, tmp_path):
         """The newest, and counted."""
         bench = Bench(tmp_path, items=2)

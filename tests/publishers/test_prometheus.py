@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
 
@@ -32,7 +34,7 @@ from volnux.telemetry import (
     monitor_events,
     traced_event,
 )
-from volnux.telemetry.formats._prometheus import REASONS
+from volnux.telemetry.formats._prometheus import REASONS, Accumulator, observation
 
 pytestmark = pytest.mark.extras
 ROOT = Path(__file__).parent.parent.parent
@@ -106,6 +108,22 @@ class TestCounts:
         }
         assert found == {"completed": 1, "failed": 1, "cancelled": 0}
         assert value(publisher, "volnux_event_retries_total", event="load") == 2
+
+    @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 10)), max_size=30))
+    def test_totals_that_were_looked_at_stay(self, steps):
+        """Whatever is counted afterwards: each state has what was counted until then."""
+        accumulator = Accumulator((0.1, 1.0), 10)
+        states = []
+        for name, seconds in steps:
+            accumulator.add([observation(event(name=name, seconds=seconds))])
+            states.append(accumulator.totals())
+        for count, state in enumerate(states, 1):
+            assert sum(state.events.values()) == count
+            for name in {name for name, _ in steps[:count]}:
+                own = [seconds for one, seconds in steps[:count] if one == name]
+                durations = state.event_durations[name, "completed"]
+                assert sum(durations.counts) == len(own)
+                assert durations.total == pytest.approx(sum(own))
 
     def test_retries_in_vain(self, publisher):
         """Events that failed though they were tried again, and those that got over a call that had."""

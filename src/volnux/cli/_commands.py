@@ -6,32 +6,28 @@ import errno
 import math
 import os
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from volnux.cli import _render_json, _render_md, _render_term
 from volnux.cli._dashboards import ALERTS, GRAFANA, KIBANA, PREFIX, Export, wrong_prefix
 from volnux.cli._doctor_command import add_doctor
 from volnux.cli._program import cannot_open
-from volnux.cli._reporting import Reporting
-from volnux.cli._run import Run
 from volnux.cli._spool_commands import spool_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+    from volnux.cli._report import Report
 
 Action: TypeAlias = "Callable[[], int]"
+Renderer: TypeAlias = "Callable[[Report, TextIO], None]"
 
 
-RENDERERS = {
-    "term": _render_term.render,
-    "json": _render_json.render,
-    "md": _render_md.render,
-}
+FORMATS = ("term", "json", "md")
 RECORD = b'{"kind"'
 GZIP = b"\x1f\x8b"
 _chosen: list[Action] = []
@@ -91,13 +87,23 @@ def _finite(seconds: float) -> float:
 
 
 def _known(format: str) -> str:
-    if format not in RENDERERS:
+    if format not in FORMATS:
         raise typer.BadParameter(f"there is no format {format!r}: take term, json or md")
     return format
 
 
+def _renderer(format: str) -> Renderer:
+    """Return what writes a report in a format. It is loaded at once: at the end of a program it may be too late."""
+    from importlib import import_module
+
+    render: Renderer = import_module(f"volnux.cli._render_{format}").render
+    return render
+
+
 def _say_version(asked: bool) -> None:  # noqa: FBT001  # as typer calls it
     if asked:
+        from importlib.metadata import version
+
         sys.stdout.write(f"volnux {version('volnux')}\n")
         raise typer.Exit
 
@@ -171,7 +177,9 @@ def run(
     if out is not None:
         _prepare(out)
         out = os.path.abspath(out)  # the program may go elsewhere
-    render = RENDERERS[format] if report else None
+    from volnux.cli._run import Run  # each command loads what it needs
+
+    render = _renderer(format) if report else None
     _chosen.append(Run(target, tuple(words), module is not None, out, slow, render))
 
 
@@ -201,9 +209,11 @@ def report(
 
     Files may be compressed by gzip; - reads standard input.
     """
+    from volnux.cli._reporting import Reporting
+
     if output is not None:
         _spare(output, files)
-    _chosen.append(Reporting(tuple(files), RENDERERS[format], slow, name, top, output))
+    _chosen.append(Reporting(tuple(files), _renderer(format), slow, name, top, output))
 
 
 @dashboards.command("export")

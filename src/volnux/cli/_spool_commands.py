@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volnux.cli._spool import Drop, Flush, Status
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +25,8 @@ def spool_commands(choose: Callable[[Callable[[], int]], None]) -> typer.Typer:
         as_json: Annotated[bool, typer.Option("--json", help="For machines to read.")] = False,
     ) -> None:
         """Say what waits in DIR, for each publisher."""
+        from volnux.cli._spool import Status
+
         choose(Status(folder, as_json))
 
     @app.command("flush")
@@ -65,6 +65,8 @@ def spool_commands(choose: Callable[[Callable[[], int]], None]) -> typer.Typer:
             raise typer.BadParameter("give --publisher MODULE:NAME, or --out FILE")
         if publisher is not None and not all(publisher.partition(":")):
             raise typer.BadParameter(f"{publisher!r} is not of the form MODULE:NAME")
+        from volnux.cli._spool import Flush
+
         choose(Flush(folder, publisher, out, timeout))
 
     @app.command("drop")
@@ -87,6 +89,8 @@ def spool_commands(choose: Callable[[Callable[[], int]], None]) -> typer.Typer:
 
         What belongs to a program that runs stays.
         """
+        from volnux.cli._spool import Drop
+
         choose(Drop(folder, name, older_than, asks=not yes))
 
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections import deque
 from itertools import islice
 from threading import RLock
@@ -63,6 +64,8 @@ class SpoolQueue:
         self._counts = Counts()
         self._flushes: list[Flush] = []
         self._is_over = False
+        #: The thread that writes, if there is one.
+        self.writer = 0
         # The oldest, and where each is on disk, if it is.
         self._raws: deque[Raw] = deque()
         self._homes: deque[Home | None] = deque()
@@ -98,8 +101,15 @@ class SpoolQueue:
         )
 
     def put(self, batch: list[Raw]) -> None:
-        """Take a batch; what exceeds the memory, the newest, is dropped and counted."""
-        self._arrivals.put(batch)
+        """Take a batch; what exceeds the memory, the newest, is dropped and counted.
+
+        Where it comes from the thread that writes, that makes room instead.
+        """
+        while self.writer == get_ident() and (batch := self._arrivals.fill(batch)):
+            if not self.write():
+                break
+        if batch:
+            self._arrivals.put(batch)
 
     def fill(self, batch: list[Raw]) -> list[Raw]:
         """Take as much of a batch as there is room for; return the rest, uncounted."""

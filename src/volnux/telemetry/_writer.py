@@ -78,6 +78,7 @@ class Writer:
 
     def _run(self) -> None:
         DELIVERING.add(get_ident())
+        self.queue.writer = get_ident()
         try:
             with suppressed():
                 while not self._is_over:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from volnux.telemetry.formats._prometheus import Durations, Totals
 
-#: Samples after which other threads have their turn: half a millisecond's, or less.
-TURN = 64
+#: Samples after which other threads have their turn: a quarter of a millisecond's, or less.
+TURN = 32
 #: Seconds that a scrape spends on that at most: a program that has something to do all the time takes
 #: each of its turns for 5 ms.
 PATIENCE = 1.0

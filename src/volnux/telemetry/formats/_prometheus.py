@@ -87,17 +87,19 @@ def drops(health: Any) -> dict[str, dict[str, int]]:
 class Durations:
     """A histogram: counts by bucket, their sum, and one example of each bucket."""
 
-    __slots__ = ("counts", "examples", "total")
+    __slots__ = ("counts", "examples", "state", "total")
 
-    def __init__(self, buckets: int) -> None:
+    def __init__(self, buckets: int, state: int = 0) -> None:
+        #: Which of the states that were looked at it belongs to.
+        self.state = state
         self.counts = [0] * buckets
         self.total = 0.0
         #: Value, `task_id`, time and `trace_id` of the last one in each bucket, as they were observed.
         self.examples: list[tuple[float, Any, float, Any] | None] = [None] * buckets
 
-    def copy(self) -> Durations:
-        """Return it as it is now."""
-        copy = Durations(0)
+    def copy(self, state: int) -> Durations:
+        """Return it as it is now, for a state to come."""
+        copy = Durations(0, state)
         copy.counts, copy.total, copy.examples = self.counts[:], self.total, self.examples[:]
         return copy
 
@@ -128,6 +130,8 @@ class Totals(NamedTuple):
 class Accumulator:
     """Adds observations up. Not safe from several threads: who uses it has a lock.
 
+    Who looks at the totals keeps it for some microseconds only: a histogram is copied when it changes next.
+
     Args:
         bounds: upper bounds of the buckets, ascending.
         max_names: how many names, and how many operations, are counted by themselves.
@@ -136,6 +140,7 @@ class Accumulator:
     def __init__(self, bounds: Sequence[float], max_names: int) -> None:
         self._bounds = bounds
         self._max_names = max_names
+        self._state = 0
         self._totals = Totals({}, {}, {}, {}, {}, {}, {}, {})
 
     def add(self, observations: Iterable[Sequence[Any]]) -> None:
@@ -156,7 +161,10 @@ class Accumulator:
                 series = totals.operation_durations
             durations = series.get((known, status))
             if durations is None:
-                durations = series[known, status] = Durations(len(self._bounds) + 1)
+                durations = Durations(len(self._bounds) + 1, self._state)
+                series[known, status] = durations
+            elif durations.state != self._state:  # somebody looks at it
+                durations = series[known, status] = durations.copy(self._state)
             bucket = bisect_left(self._bounds, seconds)
             durations.counts[bucket] += 1
             durations.total += seconds
@@ -172,15 +180,6 @@ class Accumulator:
         return name
 
     def totals(self) -> Totals:
-        """Return everything as it is now."""
-        now = self._totals
-        return Totals(
-            {key: durations.copy() for key, durations in now.event_durations.items()},
-            now.events.copy(),
-            now.retries.copy(),
-            now.exhausted.copy(),
-            {key: durations.copy() for key, durations in now.operation_durations.items()},
-            now.operations.copy(),
-            now.sent.copy(),
-            now.received.copy(),
-        )
+        """Return everything as it is now. It stays so."""
+        self._state += 1
+        return Totals._make([counts.copy() for counts in self._totals])
