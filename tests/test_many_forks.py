@@ -31,7 +31,8 @@ PROGRAM = """
 
     publisher = Taking()
     registry = Registry(capacity=100)
-    monitor = monitor_events([publisher], registry=registry, interval=0.001)
+    room = {"queue_items": 1_000_000, "queue_bytes": 1 << 40}
+    monitor = monitor_events([publisher], registry=registry, interval=0.001, **room)
     (delivery,) = monitor._deliveries
     done, recorded = threading.Event(), [0, 0]
 
