@@ -118,7 +118,7 @@ class Delivery:
             batch = self._wait_for_room(queue, batch)
         if batch:
             queue.put(batch)
-        if self._writer is not None or (not was_filled and queue.is_filled(WAKE_SHARE)):
+        if not was_filled and queue.is_filled(WAKE_SHARE):
             self._alarm().hurry()
 
     def _wait_for_room(self, queue: Queue, batch: list[Raw]) -> list[Raw]:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._spool_queue import SpoolQueue
 
+#: Seconds after which what has come is written at the latest: at once would take from the program's own time.
+PAUSE = 0.1
 #: Seconds between two looks for what processes have left that are no more.
 LOOK_SECONDS = 10.0
 
 
 class Writer:
-    """Writes whenever something has come, and looks now and then for what others have left behind.
+    """Writes what has come, soon, and looks now and then for what others have left behind.
 
     Args:
         queue: what it writes for.
@@ -41,7 +43,7 @@ class Writer:
     ) -> None:
         self.queue = queue
         self._name = name
-        self._interval = interval
+        self._interval = min(interval, PAUSE)
         self._fold = fold
         self._written = written
         self.alarm = Alarm()
