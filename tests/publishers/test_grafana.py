@@ -14,6 +14,7 @@ import pytest
 
 from tests.publishers.decoded import attributes_of, counts, pushes, spans, taken
 from tests.publishers.scripted import Answer, Cut, Scripted, Trickle
+from tests.workers import in_fork
 from volnux.telemetry import (
     GrafanaCloudPublisher,
     OTLPPublisher,
@@ -336,16 +337,13 @@ class TestGiven:
             with traced_event("parent"):
                 pass
             assert monitor.flush(timeout=30)
-            child = os.fork()
-            if not child:
-                code = 1
-                try:
-                    with traced_event("child"):
-                        pass
-                    code = 0 if monitor.flush(timeout=30) else 2
-                finally:
-                    os._exit(code)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+            def child():
+                with traced_event("child"):
+                    pass
+                return monitor.flush(timeout=30)
+
+            assert in_fork(child)
         assert {one.name for one in spans(server)} == {"parent", "child"}
         assert len(cloud.asked) == 2
 

@@ -24,6 +24,7 @@ from tests.publishers.decoded import (
     traces,
 )
 from tests.publishers.scripted import Answer, Cut, Scripted, Trickle
+from tests.workers import in_fork
 from volnux.telemetry import (
     OTLPPublisher,
     PublishError,
@@ -564,16 +565,14 @@ class TestSetUp:
             with traced_event("parent"):
                 pass
             assert monitor.flush(timeout=30)
-            child = os.fork()
-            if not child:
-                code = 1
-                try:
-                    with traced_event("child"):
-                        pass
-                    code = 0 if monitor.flush(timeout=30) else 2
-                finally:
-                    os._exit(code)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+            def record():
+                with traced_event("child"):
+                    pass
+                return monitor.flush(timeout=30), os.getpid()
+
+            is_flushed, child = in_fork(record)
+            assert is_flushed
         by_name = {}
         for request in traces(server):
             resource = attributes_of(request.resource_spans[0].resource)

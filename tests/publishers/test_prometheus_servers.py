@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
-from urllib.parse import urlencode
 from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
 
-from volnux.telemetry import PrometheusPublisher, Registry, monitor_events, network_op, traced_event
+from tests.publishers.asking import Asking, record_some
+from volnux.telemetry import PrometheusPublisher, Registry, monitor_events
 
 pytestmark = pytest.mark.extras
 ROOT = Path(__file__).parent.parent.parent
@@ -26,43 +25,6 @@ def job():
     return f"test-{uuid4().hex[:12]}"
 
 
-def ask(server, expression):
-    """What PromQL answers: value by labels."""
-    query = urlencode({"query": expression})
-    with urlopen(f"{server.url}/api/v1/query?{query}", timeout=10) as answer:
-        found = json.load(answer)["data"]["result"]
-    return {tuple(sorted(one["metric"].items())): float(one["value"][1]) for one in found}
-
-
-def wait_for(server, expression):
-    """What PromQL answers as soon as it has an answer."""
-    deadline = time.monotonic() + 30
-    while not (found := ask(server, expression)):
-        assert time.monotonic() < deadline, f"{expression} has no answer"
-        time.sleep(0.25)
-    return found
-
-
-def only(found):
-    """The value of the only answer."""
-    (value,) = found.values()
-    return value
-
-
-def record_some(monitor):
-    """Record 100 events of half a second or less, one that fails, and a network operation."""
-    for number in range(100):
-        with traced_event("load") as event:
-            if number % 10 == 0:
-                event.retry(OSError("again"), delay=0.0)
-    with pytest.raises(ValueError, match="no"), traced_event("load"):
-        raise ValueError("no")
-    with network_op("db.internal", 5432, "query") as op:
-        op.sent(10)
-        op.received(2_000)
-    assert monitor.flush(timeout=10)
-
-
 def test_a_real_prometheus_scrapes_what_was_recorded(prometheus, job):
     """Counts, quantiles, retries and bytes, asked for in PromQL."""
     publisher = PrometheusPublisher(port=0)
@@ -71,20 +33,21 @@ def test_a_real_prometheus_scrapes_what_was_recorded(prometheus, job):
         record_some(monitor)
         stats = registry.event_stats()["load"]
         with prometheus.scraping(f"127.0.0.1:{publisher.port}", job=job):
-            wait_for(prometheus, f'volnux_events_total{{job="{job}"}}')
+            asking = Asking(prometheus)
+            asking.wait_for(f'volnux_events_total{{job="{job}"}}')
             here = f'job="{job}"'
             failed = f'volnux_events_total{{{here},event="load",status="failed"}}'
-            assert only(ask(prometheus, failed)) == 1
+            assert asking.only(failed) == 1
             completed = f'sum(volnux_event_duration_seconds_count{{{here},status="completed"}})'
-            assert only(ask(prometheus, completed)) == 100
+            assert asking.only(completed) == 100
             total = f"sum(volnux_event_duration_seconds_sum{{{here}}})"
-            assert only(ask(prometheus, total)) == pytest.approx(stats.total)
-            assert only(ask(prometheus, f"volnux_event_retries_total{{{here}}}")) == 10
+            assert asking.only(total) == pytest.approx(stats.total)
+            assert asking.only(f"volnux_event_retries_total{{{here}}}") == 10
             received = f'volnux_network_bytes_total{{{here},direction="received"}}'
-            assert only(ask(prometheus, received)) == 2_000
+            assert asking.only(received) == 2_000
             quantile = f"histogram_quantile(0.5, sum by (le) (volnux_event_duration_seconds_bucket{{{here}}}))"
-            assert 0 < only(ask(prometheus, quantile)) <= 0.0001
-            assert only(ask(prometheus, f"volnux_events_in_flight{{{here}}}")) == 0
+            assert 0 < asking.only(quantile) <= 0.0001
+            assert asking.only(f"volnux_events_in_flight{{{here}}}") == 0
 
 
 def test_promtool_finds_nothing_to_say(promtool):
