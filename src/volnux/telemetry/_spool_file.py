@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from threading import RLock
@@ -12,7 +13,7 @@ from volnux.telemetry._fork import on_fork
 from volnux.telemetry._holds import HOLDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 SUFFIX = ".sqlite"
@@ -179,7 +180,7 @@ class SpoolFile:
             ).lastrowid
         return Chunk(int(number), at, [], list(range(len(lines))))
 
-    def load(self, after: int, most: int) -> Iterator[Chunk]:
+    def load(self, after: int, most: int) -> list[Chunk]:
         """Return own chunks, those that were written first, above a number, up to so many records."""
         found = []
         with _GATE.lock:
@@ -194,16 +195,15 @@ class SpoolFile:
                 if most <= 0:
                     break
             rows.close()
-        return iter(found)
+        return found
 
     def done(self, number: int, undone: Sequence[int]) -> None:
         """Say which lines of a chunk are left; none removes it."""
         with _GATE.lock:
             if undone:
-                text = ",".join(map(str, undone))
                 self._open().execute(
                     "UPDATE chunks SET count = ?, undone = ? WHERE id = ?",
-                    (len(undone), f"[{text}]", number),
+                    (len(undone), json.dumps(undone), number),
                 )
             else:
                 self._open().execute("DELETE FROM chunks WHERE id = ?", (number,))
@@ -305,4 +305,5 @@ def used_bytes(connection: Any) -> int:
 def _places(undone: str | None, count: int) -> list[int]:
     if undone is None:
         return list(range(count))
-    return [int(place) for place in undone.strip("[]").split(",")]
+    found: list[int] = json.loads(undone)
+    return found

@@ -11,7 +11,7 @@ from volnux.telemetry._spool_file import SpoolFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from volnux.telemetry._raw import Raw
     from volnux.telemetry._spool_file import Chunk, SpoolFile
@@ -163,6 +163,6 @@ class Shelf:
         raise SpoolLostError
 
 
-def places(chunk: Chunk) -> list[Any]:
+def places(chunk: Chunk) -> list[Home]:
     """Return where each record of a chunk is that is left of it."""
     return [(chunk, place) for place in chunk.undone]
