@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import httpx
 import pytest
@@ -103,14 +104,26 @@ def test_exchanges_that_share_a_connection_have_their_own_frames(registry, h2c_s
 
 
 def test_threads_share_a_connection(registry, h2c_server):
-    """Whichever of them reads from it."""
+    """Whichever of them reads from it.
+
+    They ask one after another: httpx itself does not keep the order of streams when threads ask at
+    once, and the server ends the connection (pydantic/httpx2#1153 says the same of its successor).
+    """
+    sizes = [number * 30_000 for number in range(8)]
+    asking, asked = threading.Lock(), threading.Barrier(len(sizes))
     with traced_client(httpx.Client(**HTTP2)) as client:
         client.get(h2c_server.url("/bytes/1"))
 
-        def work(number):
-            assert len(client.get(h2c_server.url(f"/chunked/{number}")).content) == number
+        def work(size):
+            with asking:
+                exchange = client.stream("GET", h2c_server.url(f"/chunked/{size}"))
+                response = exchange.__enter__()
+            asked.wait(30)
+            try:
+                assert len(response.read()) == size
+            finally:
+                exchange.__exit__(None, None, None)
 
-        sizes = [number * 30_000 for number in range(8)]
         in_threads(work, sizes)
     ops = registry.network_ops()[1:]
     assert sorted(op.attributes["http.response.body.size"] for op in ops) == sizes
