@@ -7,9 +7,9 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from volnux._text import some, visible
 from volnux.cli._doctor_visits import Visit
 from volnux.cli._doctor_wire import StepError, StepSkippedError, Wire
-from volnux.cli._text import some, visible
 
 if TYPE_CHECKING:
     from volnux.cli._doctor_target import Target

@@ -8,9 +8,9 @@ import time
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
+from volnux._text import some
 from volnux.cli._doctor_target import PORTS
 from volnux.cli._doctor_wire import StepError, StepSkippedError
-from volnux.cli._text import some
 from volnux.telemetry import (
     ElasticsearchPublisher,
     EventMetrics,

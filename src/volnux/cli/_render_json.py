@@ -10,14 +10,14 @@ be added without a new schema number; none changes its meaning or goes.
                     on files)
     slow_after      seconds that a record has to last to be slow
     name            the pattern that names had to match, or null
-    events          [{name, count, failed, cancelled, retries, min, max, mean, total, p50, p90,
+    events          [{name, count, failed, cancelled, retries, min, max, mean, total, p50, p90, p95,
                     p99, share}], largest total first; share is total over wall time
     slow            {count, trees}: how many kept records are slow, and the slowest of them
     failures        {count, groups}: how many kept records are where an error arose, and groups of
                     them [{name, error_type, error, count, tree}], the most frequent first; error
                     and tree are the latest's
     network         [{host, port, operation, count, failed, cancelled, bytes_sent, bytes_received,
-                    min, max, mean, total, p50, p90, p99}], most failed first
+                    min, max, mean, total, p50, p90, p95, p99}], most failed first
     retries         {total_retries, total_attempts, retried_events, recovered, exhausted, by_event}
     health          {started, finished, in_flight, evicted, errors, publishers, remote}
 
@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from volnux._tree import Node
     from volnux.cli._report import Report, Source
-    from volnux.cli._tree import Node
 
 SCHEMA = "volnux.report/1"
 

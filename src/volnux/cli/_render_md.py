@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from volnux.cli import _text
+from volnux import _text
 from volnux.cli._columns import event_table, network_table, retry_table
 from volnux.cli._sentences import above, facts, headline, health_lines, more, summary
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
+    from volnux._tree import Node
     from volnux.cli._columns import Table
     from volnux.cli._report import Report
-    from volnux.cli._tree import Node
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&])")
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from volnux.cli import _text
+from volnux import _text
 from volnux.cli._columns import event_table, network_table, retry_table
 from volnux.cli._sentences import above, facts, headline, health_lines, more, summary
 from volnux.telemetry import Status
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
+    from volnux._tree import Node
     from volnux.cli._columns import Table
     from volnux.cli._report import Failure, Report
-    from volnux.cli._tree import Node
 
 #: Narrower than this, numbers would no longer fit.
 NARROWEST: Final = 60

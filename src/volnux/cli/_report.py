@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from volnux.cli._tree import Forest, duration_of, name_of, place_of
+from volnux._tree import Forest, duration_of, name_of, place_of
 from volnux.telemetry import EventMetrics, Redactor, get_slow_events, get_slow_network_ops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from volnux.cli._tree import Node, Record
+    from volnux._tree import Node, Record
     from volnux.telemetry import EventStats, Health, NetworkStats, Registry, RetryStats
 
 

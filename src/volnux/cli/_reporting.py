@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from volnux._text import visible
 from volnux.cli._load import load
 from volnux.cli._report import Source, build
-from volnux.cli._text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from volnux.cli import _text
+from volnux import _text
 from volnux.telemetry import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from volnux._tree import Node
     from volnux.cli._report import Report
-    from volnux.cli._tree import Node
 
 
 def headline(report: Report) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from volnux.cli._text import count, seconds, size, some
+from volnux._text import count, seconds, size, some
 from volnux.telemetry import JSONLinesPublisher, Registry, TelemetryError, monitor_events
 from volnux.telemetry.spools import drop_spooled, spool_status
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from volnux.cli import _text
+from volnux import _text
 
 
 @pytest.mark.parametrize(
