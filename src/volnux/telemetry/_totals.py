@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._raw import Extra
 
-QUANTILES = (0.5, 0.9, 0.99)
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
 NS = 1e9
 #: The counters of `Totals`, as they are exported.
 COUNTERS = (
@@ -110,7 +110,7 @@ class Totals:
     def seconds(self) -> dict[str, float | int]:
         """Return what both kinds of statistics show."""
         durations = self.durations
-        p50, p90, p99 = durations.quantiles(QUANTILES)
+        p50, p90, p95, p99 = durations.quantiles(QUANTILES)
         return {
             "count": durations.count,
             "failed": self.failed,
@@ -121,6 +121,7 @@ class Totals:
             "total": durations.total / NS,
             "p50": p50 / NS,
             "p90": p90 / NS,
+            "p95": p95 / NS,
             "p99": p99 / NS,
         }
 
@@ -151,7 +152,7 @@ class EventStats(_Stats):
         failed, cancelled: how many of them were.
         retries: attempts after the first of each retried call, summed.
         min, max, mean, total: seconds.
-        p50, p90, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
+        p50, p90, p95, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
     """
 
     __slots__ = ()
@@ -166,6 +167,7 @@ class EventStats(_Stats):
         "total",
         "p50",
         "p90",
+        "p95",
         "p99",
     )
     count: int
@@ -178,6 +180,7 @@ class EventStats(_Stats):
     total: float
     p50: float
     p90: float
+    p95: float
     p99: float
 
 
@@ -189,7 +192,7 @@ class NetworkStats(_Stats):
         failed, cancelled: how many of them were.
         bytes_sent, bytes_received: sums, including those of failed operations.
         min, max, mean, total: latency in seconds.
-        p50, p90, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
+        p50, p90, p95, p99: seconds, each within 2.5 % of the true quantile (nearest rank).
     """
 
     __slots__ = ()
@@ -205,6 +208,7 @@ class NetworkStats(_Stats):
         "total",
         "p50",
         "p90",
+        "p95",
         "p99",
     )
     count: int
@@ -218,6 +222,7 @@ class NetworkStats(_Stats):
     total: float
     p50: float
     p90: float
+    p95: float
     p99: float
 
 
