@@ -46,6 +46,8 @@ CURRENT: ContextVar[Raw] = ContextVar("volnux_current", default=PROCESS_ROOT)
 _default: list[Registry] = []
 #: What the process records into: one entry for each time it was switched on.
 _recording: list[Registry] = []
+#: What looks on meanwhile, and is nobody's registry to ask or to publish from.
+_watching: list[Registry] = []
 #: Roots of pipelines that were entered while the process did not record: they follow its switch.
 _waiting: dict[int, Raw] = {}
 
@@ -91,16 +93,23 @@ def switch_off(registry: Registry) -> None:
     SWITCH.remove()
 
 
+def watch_process(registry: Registry | None) -> None:
+    """Have the process record into this registry as well, in place of the last one; None ends it."""
+    with IDS.lock:
+        _watching[:] = [] if registry is None else [registry]
+        _record_in_process()
+
+
 def _record_in_process() -> None:
     """Have the process record into all registries that it is switched on for, the latest first."""
     scope: Scope | None = None
-    for registry in dict.fromkeys(_recording):
+    for registry in dict.fromkeys((*_watching, *_recording)):
         scope = registry.scope if scope is None else _joined(registry.scope, scope)
     PROCESS_ROOT[1] = scope
     for raw in _waiting.values():
         name, attributes = raw[3]
         raw[1] = scope and scope.derive(pipeline=name, attributes=attributes)
-    if scope is not None:
+    if scope is not None and _recording:
         _default[:] = [scope.registries[0]]
 
 

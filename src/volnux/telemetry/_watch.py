@@ -1,0 +1,119 @@
+"""Registries that take turns: what a process records goes to the one whose turn it is."""
+
+from __future__ import annotations
+
+from _thread import get_ident
+
+from volnux.telemetry._raw import THREAD
+from volnux.telemetry._registry import Registry
+from volnux.telemetry._scope import watch_process
+from volnux.telemetry._switch import SWITCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from threading import Thread
+
+    from volnux.telemetry._clock import Clock
+    from volnux.telemetry._raw import Raw, Scope
+
+
+class Watch(Registry):
+    """A registry that is filled while it has its turn, by the whole process.
+
+    What begins afterwards under something that began in its turn, such as an event that a fixture
+    keeps open, goes to the one whose turn it then is. What its turn has begun, ends in it.
+
+    Args:
+        turns: which of many has its turn.
+        clock: what it reads time from.
+        capacity: how many single records it keeps of each kind.
+    """
+
+    def __init__(self, turns: Turns, clock: Clock | None = None, capacity: int = 10_000) -> None:
+        self._turns = turns
+        super().__init__(capacity, clock=clock)
+        # The hot path looks at what waits: were it another's, this one's would wait for ever.
+        self._own_append, self._own_late = self._pending.append, self._ended.append
+
+    def _make_scope(self, clock: Clock | None) -> Scope:
+        scope = super()._make_scope(clock)
+        turns, keep = self._turns, scope.append
+
+        def append(raw: Raw) -> None:
+            if turns.now is self and not turns.left_behind:
+                keep(raw)
+            else:
+                turns.taker_of(raw, self)._take(raw)
+
+        return scope.derive(append=append, late=turns.end)
+
+    def _take(self, raw: Raw) -> None:
+        self._own_append(raw)
+        if len(self._pending) > self._pending.limit:
+            self._fold_soon()
+
+    def has_entries(self) -> bool:
+        """Return whether anything was recorded here; it costs next to nothing."""
+        return bool(self._pending or self._open or self._finished)
+
+    def end(self, raw: Raw) -> None:
+        """Note the end of an entry, if it is in flight here."""
+        self._own_late(raw)
+
+
+class Turns:
+    """Which of many registries the process records into, one at a time.
+
+    Attributes:
+        now: the one whose turn it is, or None.
+        left_behind: by number, threads that outlive the turn in which they were started, and whose what
+            they go on to record is.
+    """
+
+    def __init__(self) -> None:
+        self.now: Watch | None = None
+        self.left_behind: dict[int, tuple[Thread, Watch]] = {}
+        # Those that may have something in flight.
+        self._alive: list[Watch] = []
+        self._is_on = False
+
+    def give(self, watch: Watch | None) -> Watch | None:
+        """Give the turn to this one, or to none; return who had it."""
+        before = self.now
+        if watch is not before:
+            if watch is not None and watch not in self._alive:
+                self._alive.append(watch)
+            self.now = watch
+            watch_process(watch)
+            if (watch is not None) is not self._is_on:
+                self._is_on = not self._is_on
+                (SWITCH.add if self._is_on else SWITCH.remove)()
+        return before
+
+    def close(self, *watches: Watch) -> None:
+        """Let some go that will have no more turns, once what is in flight in them has ended."""
+        for watch in watches:
+            if not watch.health().in_flight and watch in self._alive:
+                self._alive.remove(watch)
+
+    def leave_behind(self, threads: Iterable[Thread], watch: Watch) -> None:
+        """Have what begins in these threads from now on be this one's, for as long as they live."""
+        self.left_behind.update((thread.ident or 0, (thread, watch)) for thread in threads)
+        if watch not in self._alive:
+            self._alive.append(watch)
+
+    def taker_of(self, raw: Raw, given: Watch) -> Watch:
+        """Return whose an entry is that was given to one of them."""
+        # An event says where it began, an operation begins where it is given.
+        here = raw[THREAD] or get_ident()
+        thread, whose = self.left_behind.get(here, (None, None))
+        if thread is not None and not thread.is_alive():  # its number is another's now
+            self.left_behind.pop(here, None)
+            whose = None
+        return whose or self.now or given
+
+    def end(self, raw: Raw) -> None:
+        """Note the end of an entry, wherever it is in flight."""
+        for watch in self._alive:
+            watch.end(raw)

@@ -1,0 +1,206 @@
+"""Registries that take turns: what the process records goes to the one whose turn it is."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+
+import pytest
+
+from volnux.telemetry import (
+    capture,
+    current_registry,
+    monitor_events,
+    network_op,
+    pipeline,
+    traced_event,
+)
+from volnux.telemetry._watch import Turns, Watch
+from volnux.telemetry.testing import FakeClock, RecordingPublisher
+
+
+@pytest.fixture
+def turns():
+    """Nobody's turn yet, and nobody's afterwards."""
+    turns = Turns()
+    yield turns
+    turns.give(None)
+
+
+def step(name):
+    with traced_event(name):
+        pass
+
+
+def names(watch):
+    return [event.event_name for event in watch.events()]
+
+
+def test_what_is_recorded_goes_to_whose_turn_it_is(turns):
+    """One after the other, and to nobody once there is none."""
+    first, second = Watch(turns), Watch(turns)
+    assert turns.give(first) is None
+    step("a")
+    assert turns.give(second) is first
+    step("b")
+    turns.give(first)
+    step("c")
+    turns.give(None)
+    step("d")
+    assert (names(first), names(second)) == (["a", "c"], ["b"])
+
+
+def test_a_thread_without_a_context_records_there(turns):
+    """A new thread knows nothing of any context."""
+    watch = Watch(turns)
+    turns.give(watch)
+    thread = threading.Thread(target=step, args=("in a thread",))
+    thread.start()
+    thread.join()
+    assert names(watch) == ["in a thread"]
+
+
+def test_what_stays_open_has_children_in_the_next_turn(turns):
+    """They know their parent, which ends where it began."""
+    first, second = Watch(turns), Watch(turns)
+    turns.give(first)
+    with traced_event("server"):
+        first.fold()
+        turns.give(second)
+        turns.close(first)
+        step("request")
+        with network_op("example.org", 80):
+            pass
+    (server,) = first.events()
+    (request,) = second.events()
+    assert (server.status, request.parent_id) == ("completed", server.task_id)
+    assert [op.parent_id for op in second.network_ops()] == [server.task_id]
+    assert first.health().in_flight == second.health().in_flight == 0
+
+
+def test_a_pipeline_that_stays_open_names_what_comes(turns):
+    """It has a scope of its own, which goes on to the next turn as well."""
+    first, second = Watch(turns), Watch(turns)
+    turns.give(first)
+    with pipeline("nightly", region="eu"):
+        turns.give(second)
+        turns.close(first)
+        step("load")
+    (load,) = second.events()
+    assert (load.pipeline_id, load.attributes) == ("nightly", {"region": "eu"})
+    assert first.events() == []
+
+
+def test_a_context_that_was_copied_in_an_earlier_turn_is_of_today(turns):
+    """As that of a task which runs one test after the other."""
+    first, second = Watch(turns), Watch(turns)
+    turns.give(first)
+    with traced_event("runner"):
+        context = contextvars.copy_context()
+    turns.give(second)
+    turns.close(first)
+    context.run(step, "in an old context")
+    assert (names(first), names(second)) == (["runner"], ["in an old context"])
+
+
+def test_a_thread_that_is_left_behind_stays_with_its_turn(turns):
+    """What it begins later is not the next one's."""
+    first, second = Watch(turns), Watch(turns)
+    goes_on = threading.Event()
+
+    def work():
+        goes_on.wait(10)
+        step("late")
+        with network_op("example.org", 80):
+            pass
+
+    turns.give(first)
+    thread = threading.Thread(target=work)
+    thread.start()
+    turns.leave_behind([thread], first)
+    turns.give(second)
+    step("mine")
+    goes_on.set()
+    thread.join()
+    assert (names(first), names(second)) == (["late"], ["mine"])
+    assert (len(first.network_ops()), second.network_ops()) == (1, [])
+
+
+def test_what_ends_in_another_turn_ends_where_it_began(turns):
+    """Also where the one that it began in is to have its turn again."""
+    outer, inner = Watch(turns), Watch(turns)
+    turns.give(outer)
+    block = traced_event("slow")
+    block.__enter__()
+    outer.fold()
+    turns.give(inner)
+    block.__exit__(None, None, None)
+    assert [event.status for event in outer.events()] == ["completed"]
+    assert inner.events() == []
+
+
+def test_publishers_of_the_program_get_everything_all_the_same(turns):
+    """Its registry is not one of those that take turns, and outlives them."""
+    publisher = RecordingPublisher()
+    first, second = Watch(turns), Watch(turns)
+    turns.give(first)
+    with monitor_events([publisher]) as monitor:
+        step("a")
+        turns.give(second)
+        step("b")
+        assert monitor.flush(10)
+        assert current_registry() not in {first, second}
+    assert [event.event_name for event in publisher.events] == ["a", "b"]
+    assert (names(first), names(second)) == (["a"], ["b"])
+    assert current_registry() is second
+
+
+def test_a_capture_inside_is_told_too_unless_it_is_isolated(turns):
+    """As any registry around it."""
+    watch = Watch(turns)
+    turns.give(watch)
+    with capture() as inner:
+        step("shared")
+    with capture(isolated=True):
+        step("alone")
+    assert names(watch) == names(inner) == ["shared"]
+
+
+def test_each_has_its_own_clock(turns):
+    """A turn may have a clock that stands still."""
+    clock = FakeClock(start=1_000.0)
+    first, second = Watch(turns, clock), Watch(turns)
+    turns.give(first)
+    with traced_event("slow"):
+        clock.advance(2.5)
+    turns.give(second)
+    step("now")
+    (slow,) = first.events()
+    assert (slow.start_time, slow.duration) == (1_000.0, 2.5)
+    assert second.events()[0].start_time > 1_700_000_000
+
+
+def test_many_in_one_turn_are_folded_as_they_come(turns):
+    """Also those that come by the scope of an earlier turn, so that memory is bounded."""
+    first, second = Watch(turns), Watch(turns, capacity=10)
+    turns.give(first)
+    with pipeline("all"):
+        turns.give(second)
+        for number in range(2_000):
+            step(f"step {number % 3}")
+    assert len(second._pending) < 2_000
+    assert second.health().finished == 2_000
+    assert sum(stats.count for stats in second.event_stats().values()) == 2_000
+
+
+def test_a_number_of_a_thread_that_is_gone_is_somebody_elses(turns):
+    """The system gives it to a new thread, which is the turn's of today."""
+    first, second = Watch(turns), Watch(turns)
+    gone = threading.Thread(target=int)
+    gone.start()
+    gone.join()
+    turns.left_behind[threading.get_ident()] = gone, first
+    turns.give(second)
+    step("mine")
+    assert (names(first), names(second)) == ([], ["mine"])
+    assert turns.left_behind == {}
