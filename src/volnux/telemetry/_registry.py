@@ -220,11 +220,16 @@ class Registry(Intake):
         extra = Adopted(record, network=site.network)
         return [site, self.scope, 0, start, 0, end, extra, True, read_id(record.task_id)]
 
-    def export(self) -> dict[str, Any]:
-        """Return everything as JSON-ready data, for `merge` in another process."""
+    def export(self, *, records: bool = True) -> dict[str, Any]:
+        """Return everything as JSON-ready data, for `merge` in another process.
+
+        Args:
+            records: single records as well, and not the totals alone, which takes much less time.
+        """
         with self._lock:
             self._fold()
-            kept = [record_of(raw).to_dict() for one in self._kept for raw in one.kept()]
+            raws = (raw for one in self._kept for raw in one.kept()) if records else ()
+            kept = [record_of(raw).to_dict() for raw in raws]
             return {
                 "schema": SCHEMA,
                 "process_id": os.getpid(),
