@@ -1,0 +1,79 @@
+"""The report of a run, in the forms that were asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pytest_volnux import _data, _markdown, _term
+from volnux._text import some
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from pytest_volnux._settings import Settings
+    from pytest_volnux._tally import Tally
+
+_WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "json": _data.to_json,
+    "md": _markdown.to_markdown,
+}
+#: Where GitHub takes what it shows of a step.
+_STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+def over_limits(settings: Settings, tally: Tally) -> list[str]:
+    """Return what the whole run has too much of, in words."""
+    found = []
+    for limit, number, what, option in (
+        (settings.max_failed, tally.failed, "failure", "--volnux-max-failed"),
+        (settings.max_slow, tally.slow, "slow event", "--volnux-max-slow"),
+    ):
+        if limit is not None and number > limit:
+            was = "was" if number == 1 else "were"
+            found.append(f"{some(number, what)} {was} recorded, {option} allows {limit:,}")
+    return found
+
+
+def report(settings: Settings, tally: Tally, terminal: pytest.TerminalReporter) -> None:
+    """Write all that was asked for. Never raises: what could not be written is said."""
+    asked = {one.kind for one in settings.reports}
+    data = _data.data_of(settings, tally)
+    if "term" in asked:
+        _term.write(data, terminal)
+    for one in settings.reports:
+        if one.path is not None:
+            _write(one.path, _WRITERS[one.kind](data), terminal)
+    if "md" in asked and os.environ.get(_STEP_SUMMARY):
+        _append(os.environ[_STEP_SUMMARY], _markdown.to_markdown(data), terminal)
+    over = over_limits(settings, tally)
+    if over:
+        terminal.write_sep("=", "volnux: over the limits of the run", red=True, bold=True)
+        for line in over:
+            terminal.write_line(line, red=True)
+        if "term" not in asked:
+            _term.write_worst(data, terminal)
+
+
+def _write(path: str, text: str, terminal: pytest.TerminalReporter) -> None:
+    """Write a file whole or not at all."""
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(part, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(part, path)
+    except OSError as error:
+        terminal.write_line(f"volnux: {path} could not be written: {error}", red=True)
+    else:
+        terminal.write_line(f"volnux: wrote {os.path.relpath(path)}")
+
+
+def _append(path: str, text: str, terminal: pytest.TerminalReporter) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        terminal.write_line(f"volnux: {path} could not be written: {error}", red=True)

@@ -1,0 +1,182 @@
+"""The entry point `volnux`: options, markers, fixtures. All else is loaded when it is asked for."""
+
+from __future__ import annotations
+
+from os.path import exists
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from pytest_volnux._fixture import VolnuxFixture
+    from pytest_volnux._session import Session
+    from volnux.telemetry import Registry
+    from volnux.telemetry.testing import FakeClock
+
+#: The sinks of a report, and where each writes unless told otherwise; None for those that write no file.
+TYPES = {
+    "term": None,
+    "json": "volnux-report.json",
+    "md": "volnux-report.md",
+    "junit": None,
+}
+#: Keys of budgets: of the marker, and with `volnux_` before them of the ini file.
+BUDGET = {
+    "max_failed": "failures in a test at most",
+    "max_seconds": "seconds that an event takes at most",
+    "max_retries": "retries in a test at most",
+    "max_bytes": "bytes to and from hosts in a test at most",
+    "max_calls": "events in a test at most",
+    "hosts": "the only hosts that a test may speak to (globs)",
+    "events": "budgets of single events: a glob, then KEY=NUMBER (a line each)",
+    "allow_failed": "events that may fail (globs)",
+}
+_MARKER = (
+    "volnux(max_failed, max_seconds, max_retries, max_bytes, max_calls, hosts, events, allow_failed): "
+    "what may happen inside the test at most; what nearer markers and the ini file say of other keys "
+    "holds too."
+)
+_NAME = "volnux-session"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say what can be asked for."""
+    group = parser.getgroup("volnux", "volnux: what happened inside the tests")
+    group.addoption(
+        "--volnux-report",
+        action="append",
+        nargs="?",
+        const="term",
+        metavar="TYPE[:DEST]",
+        help="report what happened inside the tests; may be repeated. TYPE is term (as without one), "
+        "json, md or junit (properties of the JUnit file). DEST is a file.",
+    )
+    group.addoption(
+        "--volnux-slow",
+        metavar="SECONDS",
+        help="what takes longer is slow (default: 1.0)",
+    )
+    group.addoption(
+        "--volnux-top", metavar="N", help="lines of a table of the report at most (default: 10)"
+    )
+    group.addoption(
+        "--volnux-max-failed",
+        metavar="N",
+        help="fail the run if more than N failures were recorded in all of its tests",
+    )
+    group.addoption(
+        "--volnux-max-slow",
+        metavar="N",
+        help="fail the run if more than N events were slow",
+    )
+    parser.addini("volnux_report", "--volnux-report, a TYPE[:DEST] a line", "linelist", default=[])
+    parser.addini("volnux_slow", "--volnux-slow")
+    parser.addini("volnux_top", "--volnux-top")
+    parser.addini("volnux_run_max_failed", "--volnux-max-failed")
+    parser.addini("volnux_run_max_slow", "--volnux-max-slow")
+    for key, text in BUDGET.items():
+        about = f"{text}, where no marker says otherwise"
+        if key in {"hosts", "events", "allow_failed"}:
+            parser.addini(f"volnux_{key}", about, "linelist", default=[])
+        else:
+            parser.addini(f"volnux_{key}", about)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> None:
+    """Have `--volnux-report tests/` report on tests/, which is no TYPE."""
+    changed = False
+    for place, argument in enumerate(args[:-1]):
+        if argument == "--volnux-report" and exists(args[place + 1].partition("::")[0]):
+            args[place] += "=term"
+            changed = True
+    if changed:
+        known = parser.parse_known_args(args, namespace=None)
+        early_config.known_args_namespace.file_or_dir = known.file_or_dir
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin, if the whole run is asked about."""
+    config.addinivalue_line("markers", _MARKER)
+    asked = ("report", "max_failed", "max_slow")
+    keys = ("report", "run_max_failed", "run_max_slow", *BUDGET)
+    if any(config.getoption(f"volnux_{name}") is not None for name in asked) or any(
+        config.getini(f"volnux_{key}") for key in keys
+    ):
+        _session(config).watch_all()
+    elif config.getoption("volnux_slow") or config.getoption("volnux_top"):
+        _session(config)  # which sees whether they make sense
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Have a marker that makes no sense be an error of the file that it stands in."""
+    report = yield
+    for node in (collector, *(report.result or ())):
+        for mark in node.own_markers:
+            if mark.name == "volnux" and report.outcome == "passed":
+                from pytest_volnux._budgets import check_mark
+
+                try:
+                    check_mark(mark)
+                except ValueError as error:
+                    report.outcome, report.result = "failed", []
+                    report.longrepr = f"{node.nodeid}: @pytest.mark.volnux: {error}"
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin, if one of the tests asks for it."""
+    session = config.pluginmanager.get_plugin(_NAME)
+    asking = [item for item in items if _asks(item)]
+    if asking:
+        session = _session(config)
+    if session is not None:
+        session.collected(items, asking)
+
+
+def _asks(item: pytest.Item) -> bool:
+    if item.get_closest_marker("volnux") is not None:
+        return True
+    names = getattr(item, "fixturenames", ())
+    return "volnux" in names or "volnux_session" in names or "volnux_clock" in names
+
+
+def _session(config: pytest.Config) -> Session:
+    session: Session | None = config.pluginmanager.get_plugin(_NAME)
+    if session is None:
+        from pytest_volnux._session import Session
+
+        session = Session(config)
+        config.pluginmanager.register(session, _NAME)
+    return session
+
+
+@pytest.fixture
+def volnux(request: pytest.FixtureRequest) -> VolnuxFixture:
+    """What is recorded in this test: questions, and asserts that say what happened."""
+    return _session(request.config).fixture(request.node)
+
+
+@pytest.fixture
+def volnux_session(request: pytest.FixtureRequest) -> Registry:
+    """What has been recorded in the whole run so far, all tests and their fixtures together."""
+    return _session(request.config).so_far()
+
+
+@pytest.fixture
+def volnux_clock(request: pytest.FixtureRequest) -> Iterator[FakeClock]:
+    """A clock that stands still, by which everything in this test is timed from here on."""
+    from volnux.telemetry.testing import FakeClock
+
+    clock = FakeClock()
+    _session(request.config).set_clock(clock)
+    yield clock
+    _session(request.config).set_clock(None)

@@ -1,0 +1,67 @@
+"""Suites inside of the suite: each is a pytest of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+#: What makes the inner run another than that of a user's.
+INHERITED = (
+    "PYTEST_ADDOPTS",
+    "PYTEST_XDIST_WORKER",
+    "PYTEST_XDIST_WORKER_COUNT",
+    "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_XDIST_AUTO_NUM_WORKERS",
+    "GITHUB_STEP_SUMMARY",
+    "CI",
+    "BUILD_NUMBER",
+)
+
+#: A program that tests may record; time passes only by the clock that it is given.
+PROGRAM = """
+from volnux.telemetry import network_op, record_retry, traced_event
+
+@traced_event
+def load(number=1):
+    return number
+
+@traced_event
+def parse(fails=False):
+    if fails:
+        raise ValueError("no such thing")
+
+@traced_event
+def fetch(host="api.example.org", times=1):
+    for _ in range(times):
+        with network_op(host, 443, "GET") as op:
+            op.sent(100)
+            op.received(1000)
+
+@traced_event
+def flaky(retries=1, fails=False):
+    for _ in range(retries):
+        record_retry(TimeoutError("too slow"), delay=0.0)
+    if fails:
+        raise TimeoutError("for good")
+
+@traced_event
+def slow(clock, seconds):
+    clock.advance(seconds)
+"""
+
+
+@pytest.fixture
+def suite(pytester, monkeypatch):
+    """Make a suite of one file that can import the program, and run it; the result comes back."""
+    for name in INHERITED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    pytester.makepyfile(program=PROGRAM)
+
+    def run(text, *arguments, ini="", **files):
+        pytester.makepyfile(test_it=text, **files)
+        pytester.makeini(
+            "[pytest]\npythonpath = .\nasyncio_default_fixture_loop_scope = function\n" + ini
+        )
+        return pytester.runpytest_inprocess(*arguments)
+
+    return run
