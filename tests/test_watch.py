@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from volnux.telemetry import (
+    Registry,
     capture,
     current_registry,
     monitor_events,
@@ -204,3 +205,64 @@ def test_a_number_of_a_thread_that_is_gone_is_somebody_elses(turns):
     step("mine")
     assert (names(first), names(second)) == ([], ["mine"])
     assert turns.left_behind == {}
+
+
+def test_an_end_is_told_to_those_only_whom_it_concerns(turns):
+    """The others would keep it for ever."""
+    first, second = Watch(turns), Watch(turns)
+    turns.give(first)
+    for _ in range(3):
+        with traced_event("slow"):
+            first.fold()
+            turns.give(second)
+        turns.give(first)
+    assert first.event_stats()["slow"].count == 3
+    assert (first._ended, second._ended) == ([], [])
+
+
+def test_it_can_be_used_again(turns):
+    """As if it were new."""
+    watch = Watch(turns)
+    turns.give(watch)
+    step("before")
+    watch.start_again()
+    assert not watch.has_entries()
+    step("after")
+    assert names(watch) == ["after"]
+    assert set(watch.event_stats()) == {"after"}
+
+
+def test_totals_are_poured_into_another_registry(turns):
+    """Exactly, and no single record."""
+    whole, watch = Registry(capacity=0), Watch(turns)
+    turns.give(watch)
+    for _ in range(2):
+        step("a")
+        with network_op("example.org", 80) as op:
+            op.received(7)
+        watch.pour_into(whole)
+        watch.start_again()
+    assert whole.event_stats()["a"].count == 2
+    assert whole.network_stats()["example.org", 80, "exchange"].bytes_received == 14
+    assert whole.health().finished == 4
+    assert whole.events() == []
+
+
+def test_what_is_notable(turns):
+    """What failed, and what took longer than asked."""
+    clock = FakeClock()
+    watch = Watch(turns, clock)
+    turns.give(watch)
+    for name, seconds in (("short", 1.0), ("long", 1.5)):
+        with traced_event(name):
+            clock.advance(seconds)
+    with pytest.raises(ValueError), traced_event("failed"):
+        raise ValueError
+    with network_op("example.org", 80):
+        clock.advance(2.0)
+    assert [type(it).__name__ for it in watch.notable(1.0)] == [
+        "EventMetrics",
+        "EventMetrics",
+        "NetworkMetrics",
+    ]
+    assert {it.event_name for it in watch.notable(1.0)[:2]} == {"long", "failed"}

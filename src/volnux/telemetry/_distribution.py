@@ -125,6 +125,13 @@ class Distribution:
         for index, count in other.buckets.items():
             self.buckets[index] = self.buckets.get(index, 0) + count
 
+    def absorb(self, other: Distribution) -> None:
+        """Add everything that another distribution has counted, or is about to."""
+        if other.count:
+            self.merge(other)
+        else:  # it has not even sorted anything yet
+            self.buffer += other.buffer
+
     def export(self) -> dict[str, Any]:
         """Return the state as JSON-ready data; `restore` is the way back."""
         self.compress()

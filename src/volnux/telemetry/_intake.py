@@ -161,6 +161,9 @@ class Intake:
     def _fold(self) -> None:
         if self._folding:  # re-entered from a signal handler or a garbage collection
             return
+        if not self._pending and not self._ended:
+            self.scope.anchor.refresh()
+            return
         batch: list[Raw] = []
         try:
             self._folding = True

@@ -266,6 +266,21 @@ class Registry(Intake):
             if state["in_flight"]:
                 self._errors.add("remote", "unfinished", state["in_flight"])
 
+    def take_totals(
+        self,
+        events: Mapping[Any, Totals],
+        operations: Mapping[Any, Totals],
+        finished: int,
+    ) -> None:
+        """Add what another registry of this process has counted in so many entries."""
+        with self._lock:
+            self._fold()
+            for name, totals in events.items():
+                self._named(self._event_totals, name, OTHER).merge(totals)
+            for key, totals in operations.items():
+                self._named(self._op_totals, key, OTHER_OP).merge(totals)
+            self._counted(finished)
+
     def _merge_records(self, records: Iterable[Record]) -> None:
         batch = [self._adopt(record) for record in records]
         for network in (False, True):

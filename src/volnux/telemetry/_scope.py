@@ -97,7 +97,10 @@ def watch_process(registry: Registry | None) -> None:
     """Have the process record into this registry as well, in place of the last one; None ends it."""
     with IDS.lock:
         _watching[:] = [] if registry is None else [registry]
-        _record_in_process()
+        if _recording or _waiting:
+            _record_in_process()
+        else:
+            PROCESS_ROOT[1] = None if registry is None else registry.scope
 
 
 def _record_in_process() -> None:

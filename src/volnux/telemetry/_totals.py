@@ -88,9 +88,11 @@ class Totals:
 
     def merge(self, other: Totals) -> None:
         """Add everything that others have counted."""
-        self.durations.merge(other.durations)
+        self.durations.absorb(other.durations)
         for name in COUNTERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+            counted = getattr(other, name)
+            if counted:
+                setattr(self, name, getattr(self, name) + counted)
 
     def export(self) -> dict[str, Any]:
         """Return the state as JSON-ready data; `restore` is the way back."""

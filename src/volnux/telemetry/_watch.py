@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from _thread import get_ident
 
-from volnux.telemetry._raw import THREAD
+from volnux.telemetry._raw import END, EXTRA, START, THREAD
+from volnux.telemetry._records import Status
 from volnux.telemetry._registry import Registry
+from volnux.telemetry._render import record_of
 from volnux.telemetry._scope import watch_process
 from volnux.telemetry._switch import SWITCH
 
@@ -13,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from threading import Thread
+    from typing import Any
 
     from volnux.telemetry._clock import Clock
     from volnux.telemetry._raw import Raw, Scope
@@ -26,12 +29,16 @@ class Watch(Registry):
 
     Args:
         turns: which of many has its turn.
-        clock: what it reads time from.
+        clock: what it reads time from; the system's by default.
         capacity: how many single records it keeps of each kind.
+
+    Attributes:
+        has_own_clock: whether it was given one.
     """
 
     def __init__(self, turns: Turns, clock: Clock | None = None, capacity: int = 10_000) -> None:
         self._turns = turns
+        self.has_own_clock: bool = clock is not None
         super().__init__(capacity, clock=clock)
         # The hot path looks at what waits: were it another's, this one's would wait for ever.
         self._own_append, self._own_late = self._pending.append, self._ended.append
@@ -57,9 +64,44 @@ class Watch(Registry):
         """Return whether anything was recorded here; it costs next to nothing."""
         return bool(self._pending or self._open or self._finished)
 
+    def is_in_flight(self) -> bool:
+        """Return whether something that began here has not ended."""
+        with self._lock:
+            self._fold()
+            return bool(self._open)
+
+    def notable(self, seconds: float) -> list[Any]:
+        """Return the records of what failed or took longer than so many seconds, in no order."""
+        bound = seconds * 1e9
+        found = []
+        for network in (False, True):
+            finished, _ = self.entries(network=network)
+            for raw in finished:
+                extra = raw[EXTRA]
+                if raw[END] - raw[START] > bound or (
+                    extra is not None and extra.status == Status.FAILED
+                ):
+                    found.append(record_of(raw))
+        return found
+
+    def pour_into(self, other: Registry) -> None:
+        """Add the totals of what was recorded here to another registry, but no single record."""
+        with self._lock:
+            self._fold()
+            other.take_totals(self._event_totals, self._op_totals, self._finished)
+
+    def start_again(self) -> None:
+        """Forget everything, for another turn, in which nothing may be in flight yet."""
+        with self._lock:
+            self._fold()
+            self._start_again()
+            self._errors.clear()
+
     def end(self, raw: Raw) -> None:
         """Note the end of an entry, if it is in flight here."""
-        self._own_late(raw)
+        # One that has just been met by a fold stands in `_open` when that is done.
+        if id(raw) in self._open or self._folding:
+            self._own_late(raw)
 
 
 class Turns:
@@ -94,7 +136,7 @@ class Turns:
     def close(self, *watches: Watch) -> None:
         """Let some go that will have no more turns, once what is in flight in them has ended."""
         for watch in watches:
-            if not watch.health().in_flight and watch in self._alive:
+            if not watch.is_in_flight() and watch in self._alive:
                 self._alive.remove(watch)
 
     def leave_behind(self, threads: Iterable[Thread], watch: Watch) -> None:
