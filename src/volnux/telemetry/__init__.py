@@ -8,6 +8,7 @@ questions and hands them to *publishers*. Nothing is recorded until `monitor_eve
 
 from __future__ import annotations
 
+from volnux.telemetry._budget import Budget
 from volnux.telemetry._clock import Clock, SystemClock
 from volnux.telemetry._current import Event, current_event, record_retry
 from volnux.telemetry._events import traced_event
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASGIMiddleware",
     "Attempt",
+    "Budget",
     "Clock",
     "CompositePublisher",
     "ConsolePublisher",

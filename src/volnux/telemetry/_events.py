@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import get_ident
 from types import FunctionType
 
+from volnux.telemetry._budget import BUDGETS, Budget
 from volnux.telemetry._current import Event
 from volnux.telemetry._kinds import (
     ASYNC_GENERATOR,
@@ -65,7 +66,10 @@ def traced_event(target: F, /) -> F: ...
 
 @overload
 def traced_event(  # noqa: F811  # an overload
-    name: str | None = None, *, attributes: Mapping[str, Any] | None = None
+    name: str | None = None,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    budget: Budget | None = None,
 ) -> TracedEvent: ...
 
 
@@ -73,6 +77,7 @@ def traced_event(  # noqa: F811  # what the overloads describe
     name: Any = None,
     *,
     attributes: Mapping[str, Any] | None = None,
+    budget: Budget | None = None,
 ) -> Any:
     """Record every execution of something as an event.
 
@@ -93,6 +98,7 @@ def traced_event(  # noqa: F811  # what the overloads describe
     Args:
         name: the event's name; by default the qualified name of what is decorated.
         attributes: part of every record's attributes; bounded and redacted.
+        budget: what its executions in one test may come to; a test in which they do more fails.
 
     Raises:
         TypeError: what is decorated cannot be called; the message says what can.
@@ -107,12 +113,18 @@ def traced_event(  # noqa: F811  # what the overloads describe
     if name is None or isinstance(name, str):
         if attributes is not None and not hasattr(attributes, "keys"):
             raise TypeError(f"attributes must be a mapping of names to values, not {attributes!r}")
-        if attributes is None and name in _blocks and not _blocks[name]._open:
+        if budget is not None:
+            if not isinstance(budget, Budget):
+                raise TypeError(f"budget must be a Budget(max_calls=...), not {budget!r}")
+            if name is not None:
+                BUDGETS[name] = budget
+        is_plain = attributes is None and budget is None
+        if is_plain and name in _blocks and not _blocks[name]._open:
             return _blocks[name]
-        block = TracedEvent(name, attributes)
+        block = TracedEvent(name, attributes, budget)
         # Shared by name: a block in a loop then costs no more than a look-up. But not while it is
         # open, for only an instance of its own can tell which of two to end, if not the inner one.
-        if attributes is None and name not in _blocks and len(_blocks) < KEPT:
+        if is_plain and name not in _blocks and len(_blocks) < KEPT:
             _blocks[name] = block
         return block
     return _trace(name, None, None)
@@ -135,13 +147,19 @@ class TracedEvent:
     One instance may be entered by several threads and tasks at once, and by itself again.
     """
 
-    __slots__ = ("_attributes", "_name", "_off", "_open", "_site")
+    __slots__ = ("_attributes", "_budget", "_name", "_off", "_open", "_site")
 
-    def __init__(self, name: str | None, attributes: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        attributes: Mapping[str, Any] | None,
+        budget: Budget | None = None,
+    ) -> None:
         if name is not None and not name.strip():
             raise ValueError(f"traced_event needs a name that is not empty: {_WAYS}")
         self._name = name
         self._attributes = attributes
+        self._budget = budget
         self._site: EventSite | None = None
         # By identity, for an exit that does not find its entry current.
         self._open: dict[int, Raw] = {}
@@ -153,6 +171,9 @@ class TracedEvent:
 
     def __call__(self, target: F, /) -> F:
         """Decorate something; see `traced_event`."""
+        if self._budget is not None:
+            for name in _names_of(target, self._name):
+                BUDGETS[name] = self._budget
         return _trace(target, self._name, self._attributes)  # type: ignore[no-any-return]
 
     def _made_site(self) -> EventSite:
@@ -290,11 +311,28 @@ def _trace_property(target: property, name: str | None, attributes: Any) -> prop
 
 
 def _trace_class(target: type, name: str | None, attributes: Any) -> type:
-    traceable = (FunctionType, classmethod, staticmethod)
-    for key, member in list(vars(target).items()):
-        if key.startswith("_"):
-            continue
-        if isinstance(member, traceable) or is_a("partialmethod", member):
-            named = f"{name}.{key}" if name else None
-            setattr(target, key, _trace(member, named, attributes))
+    for key, member, named in _members_of(target, name):
+        setattr(target, key, _trace(member, named, attributes))
     return target
+
+
+def _members_of(target: type, name: str | None) -> list[tuple[str, Any, str | None]]:
+    """Return the members of a class that are traced, and the names that they are given."""
+    traceable = (FunctionType, classmethod, staticmethod)
+    return [
+        (key, member, f"{name}.{key}" if name else None)
+        for key, member in vars(target).items()
+        if not key.startswith("_")
+        and (isinstance(member, traceable) or is_a("partialmethod", member))
+    ]
+
+
+def _names_of(target: Any, name: str | None) -> list[str]:
+    """Return the names of the events that something will have once it is traced."""
+    if isinstance(target, type):
+        members = _members_of(target, name)
+        return [found for _, member, named in members for found in _names_of(member, named)]
+    for inner in ("__func__", "fget", "func"):
+        if name is None and hasattr(target, inner) and not is_a("partial", target):
+            return _names_of(getattr(target, inner), name)
+    return [name or name_of(target)]
