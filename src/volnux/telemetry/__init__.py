@@ -172,3 +172,16 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _come_home() -> None:
+    import os
+
+    home = os.environ.get("VOLNUX_TEST_HOME")
+    if home:
+        from volnux.telemetry._home import join
+
+        join(home)
+
+
+_come_home()

@@ -1,0 +1,82 @@
+"""What the processes that a test starts have recorded, brought home through a folder.
+
+Whoever runs tests says in the environment where that is. A Python that finds it when it first imports
+volnux.telemetry records from there on, and leaves its totals and records there when it ends.
+"""
+
+from __future__ import annotations
+
+import os
+
+from volnux.telemetry._scope import switch_on
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from volnux.telemetry._registry import Registry
+
+#: Says where, and for which test: the beginning of the path of a file.
+HOME = "VOLNUX_TEST_HOME"
+_SUFFIX = ".json"
+
+
+def prefix() -> str:
+    """Return how the name of a folder begins that this process has made."""
+    return f"volnux-{os.getpid()}-"
+
+
+def join(start: str) -> None:
+    """Record from now on, and leave it in a file whose path begins so when this process ends."""
+    folder = os.path.dirname(start)
+    if os.path.isdir(folder) and not os.path.basename(folder).startswith(prefix()):
+        registry = switch_on()
+        save_at_end(start, lambda: registry)
+
+
+def save_at_end(start: str, find: Callable[[], Registry]) -> None:
+    """Have what a registry holds when this process ends be left in a file. Never raises there."""
+    import atexit
+    import sys
+
+    waiting = [os.getpid()]
+
+    def save() -> None:
+        if os.getpid() in waiting:  # and not in one that was forked meanwhile
+            waiting.clear()
+            _save(start, find())
+
+    atexit.register(save)
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # A child of it ends without what `atexit` does, and forgets this when it begins.
+        util.Finalize(None, save, exitpriority=-100)
+        util.register_after_fork(save, lambda _: save_at_end(start, find))
+
+
+def _save(start: str, registry: Registry) -> None:
+    import json
+
+    try:
+        state = registry.export()
+        if state["finished"] or state["in_flight"]:
+            path = f"{start}-{os.getpid()}-{os.urandom(4).hex()}"
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(state, file)
+            os.replace(path, path + _SUFFIX)
+    except Exception:  # noqa: BLE001, S110  # the folder is gone with the tests: nobody is asking
+        pass
+
+
+def taken(folder: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Take out what others have left: the number of the test, and a registry's state."""
+    import json
+
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(_SUFFIX):
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8") as file:
+                state = json.load(file)
+            os.unlink(path)
+            yield int(name.partition("-")[0]), state
