@@ -3,13 +3,21 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pytest_volnux._fixture import VolnuxFixture
+    from pytest_volnux._lint import LintWarning
 
-__all__ = ["VolnuxFixture"]
+__all__ = ["LintWarning", "VolnuxFixture"]
+
+_LATER = {"LintWarning": "_lint", "VolnuxFixture": "_fixture"}
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
 
 
 def __getattr__(name: str) -> object:
-    if name != "VolnuxFixture":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pytest_volnux._fixture import VolnuxFixture
+    from importlib import import_module
 
-    return VolnuxFixture
+    found: object = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found

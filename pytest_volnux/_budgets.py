@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
+
+from volnux.telemetry import Budget
+from volnux.telemetry._budget import LIMITS, check_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import pytest
-
-#: Keys that a single event of a budget may have.
-OF_EVENTS: Final = ("max_failed", "max_seconds", "max_retries", "max_bytes", "max_calls")
 
 
 class BudgetError(ValueError):
@@ -22,37 +22,37 @@ class BudgetError(ValueError):
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What may happen at most. None is no limit.
+class Allowance:
+    """What may happen inside a test at most. None is no limit.
 
     Attributes:
-        max_failed: errors that arose, in events and network operations.
-        max_seconds: of the longest event, in seconds.
-        max_retries: attempts after the first.
-        max_bytes: bytes to and from hosts together.
-        max_calls: events.
+        whole: the limits of all that happens in it.
         hosts: globs of the only hosts, `host` or `host:port`.
         events: a glob of event names -> limits of what these are together.
         allow_failed: globs of events that may fail, and all that fails inside of them.
+        lint: whether a test that passes is looked into, if any is.
     """
 
-    max_failed: int | None = None
-    max_seconds: float | None = None
-    max_retries: int | None = None
-    max_bytes: int | None = None
-    max_calls: int | None = None
+    whole: Budget = field(default_factory=Budget)
     hosts: tuple[str, ...] | None = None
     events: Mapping[str, Budget] = field(default_factory=dict)
     allow_failed: tuple[str, ...] = ()
+    lint: bool = True
 
     def __bool__(self) -> bool:
-        return any(
-            getattr(self, one.name) is not None for one in fields(self) if one.name[:3] == "max"
-        ) or bool(self.hosts is not None or self.events)
+        return bool(self.whole.limits() or self.hosts is not None or self.events)
+
+    def under(self, budgets: Mapping[str, Budget]) -> Allowance:
+        """Return it with what the program says of its steps, where nothing nearer says otherwise."""
+        events = {
+            name: Budget(**{**budget.limits(), **self.events.get(name, Budget()).limits()})
+            for name, budget in budgets.items()
+        }
+        return replace(self, events={**self.events, **events})
 
 
-def budget_of(marks: Iterable[pytest.Mark], default: Mapping[str, Any]) -> Budget:
-    """Return the budget that markers give, the nearest first; each key by the nearest that has it."""
+def allowance_of(marks: Iterable[pytest.Mark], default: Mapping[str, Any]) -> Allowance:
+    """Return what markers allow, the nearest first; each key by the nearest that has it."""
     found: dict[str, Any] = {}
     events: dict[str, dict[str, Any]] = {}
     for given in (*(mark.kwargs for mark in marks), default):
@@ -61,8 +61,15 @@ def budget_of(marks: Iterable[pytest.Mark], default: Mapping[str, Any]) -> Budge
                 for name, limits in value.items():
                     events[name] = {**limits, **events.get(name, {})}
             else:
-                found.setdefault(key, _listed(value) if key in {"hosts", "allow_failed"} else value)
-    return Budget(**found, events={name: Budget(**limits) for name, limits in events.items()})
+                found.setdefault(key, value)
+    hosts = found.pop("hosts", None)
+    return Allowance(
+        hosts=None if hosts is None else _listed(hosts),
+        allow_failed=_listed(found.pop("allow_failed", ())),
+        lint=found.pop("lint", True),
+        whole=Budget(**found),
+        events={name: Budget(**limits) for name, limits in events.items()},
+    )
 
 
 def _listed(value: Any) -> tuple[str, ...]:
@@ -73,7 +80,7 @@ def check_mark(mark: pytest.Mark) -> None:
     """See whether a marker says what markers can say.
 
     Raises:
-        BudgetError: it does not; the text says what would be right.
+        ValueError: it does not; the text says what would be right.
     """
     if mark.args:
         raise BudgetError(
@@ -92,17 +99,11 @@ def _known(key: Any, keys: Iterable[str], where: str = "") -> None:
 
 
 def _count(key: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BudgetError(f"{key} is a whole number, not {value!r}")
-    if value < 0:
-        raise BudgetError(f"{key} is 0 or more, not {value!r}")
+    check_limit(key, value, whole=True)
 
 
 def _seconds(key: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
-        raise BudgetError(f"{key} is a number of seconds, not {value!r}")
-    if value < 0:
-        raise BudgetError(f"{key} is 0 or more, not {value!r}")
+    check_limit(key, value, whole=False)
 
 
 def _names(key: str, value: Any) -> None:
@@ -110,6 +111,11 @@ def _names(key: str, value: Any) -> None:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
         raise BudgetError(f"{key} is a list of names, such as ['api.*'], not {value!r}")
+
+
+def _lint(key: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise BudgetError(f"{key} is True or False, not {value!r}")
 
 
 def _events(key: str, value: Any) -> None:
@@ -120,7 +126,7 @@ def _events(key: str, value: Any) -> None:
         if not isinstance(name, str) or not isinstance(limits, Mapping):
             raise BudgetError(f"{key} is a dict such as {example}; {name!r} has {limits!r}")
         for one, limit in limits.items():
-            _known(one, OF_EVENTS, f" in {key}[{name!r}]")
+            _known(one, LIMITS, f" in {key}[{name!r}]")
             KEYS[one](f"{key}[{name!r}] {one}", limit)
 
 
@@ -134,6 +140,7 @@ KEYS: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "hosts": _names,
     "events": _events,
     "allow_failed": _names,
+    "lint": _lint,
 }
 
 
@@ -141,11 +148,11 @@ def read_ini(get: Callable[[str], Any]) -> dict[str, Any]:
     """Return what the ini file says for all tests, as a marker would.
 
     Raises:
-        BudgetError: something there makes no sense; the text names it.
+        ValueError: something there makes no sense; the text names it.
     """
     found: dict[str, Any] = {}
     for key in KEYS:
-        value = get(f"volnux_{key}")
+        value = get(f"volnux_{key}") if key != "lint" else None  # which says how, not whether
         if not value:
             continue
         if key == "events":
@@ -163,7 +170,7 @@ def _event_lines(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         found: dict[str, Any] = {}
         for limit in limits:
             key, _, value = limit.partition("=")
-            _known(key, OF_EVENTS, f" in volnux_events, {line!r}")
+            _known(key, LIMITS, f" in volnux_events, {line!r}")
             found[key] = read_number(
                 f"volnux_events, {line!r}: {key}", value, whole=key != "max_seconds"
             )

@@ -7,16 +7,21 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from pytest_volnux._children import Children
 from volnux.telemetry._watch import Turns, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from volnux.telemetry import Clock
 
 #: Single records that are kept of one test, of each kind.
 CAPACITY: Final = 10_000
 OUTSIDE: Final = "outside of tests"
+#: Registries kept for the next test: making one takes longer than a small test's records do.
+SPARE: Final = 3
+#: Tests that are known by name when a process comes home late.
+LAST: Final = 1_000
 
 
 class Attempt:
@@ -51,8 +56,12 @@ class Capture:
         self.fixtures: dict[tuple[str, str], list[Watch]] = defaultdict(list)
         #: Attempts that are over, and whose threads are not.
         self.orphaned: list[tuple[str, Watch]] = []
+        self._children = Children(self.turns)
+        #: How many attempts there were, and of which tests the last ones were, by their number.
+        self._number = 0
+        self._last: dict[int, str] = {}
         self._clock: Clock | None = None
-        self._spare: Watch | None = None
+        self._spare: list[Watch] = []
 
     def begin(self) -> None:
         """Have the process record from now on."""
@@ -62,11 +71,20 @@ class Capture:
         """Have it record no more."""
         self.turns.give(None)
 
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.end()
+        self._children.forget()
+
     def start(self, nodeid: str) -> Attempt:
         """Begin an attempt of a test."""
         before = self.attempt
         again = before is not None and before.nodeid == nodeid
         self.attempt = Attempt(nodeid, before.number + 1 if again and before else 1)
+        self._number += 1
+        self._last[self._number] = nodeid
+        self._last.pop(self._number - LAST, None)
+        self._children.expect(self._number)
         return self.attempt
 
     def phase(self, when: str) -> None:
@@ -76,18 +94,33 @@ class Capture:
             self.attempt.phases[when].append(watch)
             self.turns.give(watch)
 
-    def phase_over(self) -> None:
+    def bring_home(self) -> None:
+        """Take in what the processes that were started have recorded, if they have ended."""
+        self._children.bring(self._whose)
+
+    def _whose(self, number: int) -> Watch:
+        """Return where the records of a process belong that an attempt of this number has started."""
+        now = self.turns.now
+        if self.attempt is not None and number == self._number and now is not None:
+            return now
+        if number not in self._last:
+            return self.outside
+        late = Watch(self.turns, capacity=CAPACITY)
+        self.orphaned.append((self._last[number], late))
+        return late
+
+    def phase_over(self, when: str) -> None:
         """Let nobody's turn begin, until the next phase does."""
-        watch = self.turns.give(self.outside)
-        if watch is None or watch is self.outside or self.attempt is None:
-            return
-        if _is_empty(watch):
-            for watches in self.attempt.phases.values():
-                if watch in watches:
-                    watches.remove(watch)
-            self._spare = watch
-        else:
-            self.turns.close(watch)
+        self.turns.give(self.outside)
+        if self.attempt is not None:
+            watches = self.attempt.phases.pop(when)
+            filled = [watch for watch in watches if watch.has_entries()]
+            if filled:
+                self.attempt.phases[when] = filled
+                self.turns.close(*filled)
+            for watch in watches:
+                if watch not in filled:
+                    self._spare_one(watch)
 
     def finish(self) -> Attempt | None:
         """End the attempt; what its threads go on to record is reported as coming late."""
@@ -106,7 +139,6 @@ class Capture:
     def set_clock(self, clock: Clock | None) -> None:
         """Time what comes in this attempt by a clock, or by the system's again."""
         self._clock = clock
-        self._spare = None
         attempt, now = self.attempt, self.turns.now
         for watches in () if attempt is None else attempt.phases.values():
             if now in watches:
@@ -123,21 +155,29 @@ class Capture:
             yield
         finally:
             self.turns.give(before)
-            if not _is_empty(watch):
+            if watch.has_entries():
                 self.fixtures[scope, name].append(watch)
             self.turns.close(watch)
             if self.attempt is not None:  # its threads serve every test
                 self.attempt.threads.update(threading.enumerate())
 
     def _fresh(self) -> Watch:
-        spare, self._spare = self._spare, None
-        if spare is None or self._clock is not None:
-            return Watch(self.turns, self._clock, CAPACITY)
-        return spare
+        if self._spare and self._clock is None:
+            return self._spare.pop()
+        return Watch(self.turns, self._clock, CAPACITY)
 
+    def reuse(self, attempt: Attempt, but: Iterable[Watch]) -> None:
+        """Take back the registries of an attempt that is over, and has been added up."""
+        kept = {id(watch) for watch in but}
+        for watch in attempt.watches():
+            if id(watch) not in kept and not watch.is_in_flight():
+                watch.start_again()
+                self._spare_one(watch)
+        attempt.phases.clear()
 
-def _is_empty(watch: Watch) -> bool:
-    return not watch.has_entries()
+    def _spare_one(self, watch: Watch) -> None:
+        if len(self._spare) < SPARE and not watch.has_own_clock:
+            self._spare.append(watch)
 
 
 def _is_worker(thread: threading.Thread) -> bool:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_volnux._again import errors_of
 from pytest_volnux._facts import bytes_of
-from pytest_volnux._text import listed, tree
+from pytest_volnux._text import errors, listed, rounded_up, tree
 from volnux._text import seconds, size, some
 from volnux._tree import name_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_volnux._budgets import Budget
+    from pytest_volnux._budgets import Allowance
     from pytest_volnux._facts import Facts
     from volnux._tree import Record
-    from volnux.telemetry import EventMetrics, NetworkMetrics
+    from volnux.telemetry import Budget, EventMetrics, NetworkMetrics
 
 
 class Broken(NamedTuple):
@@ -38,16 +39,16 @@ class Broken(NamedTuple):
     glob: str | None = None
 
 
-def check(budget: Budget, facts: Facts, allowed: Sequence[str] = ()) -> str | None:
+def check(allowance: Allowance, facts: Facts, allowed: Sequence[str] = ()) -> str | None:
     """Return what is wrong, as the text of a failure; None if nothing is.
 
     Args:
-        budget: what may happen at most.
+        allowance: what may happen at most.
         facts: what happened.
         allowed: globs of more events that may fail.
     """
-    budget = replace(budget, allow_failed=(*budget.allow_failed, *allowed))
-    broken = list(_broken(budget, facts))
+    allowance = replace(allowance, allow_failed=(*allowance.allow_failed, *allowed))
+    broken = list(_broken(allowance, facts))
     if not broken:
         return None
     blamed = [record for one in broken for record in one.records]
@@ -81,19 +82,20 @@ def _allowing(broken: Sequence[Broken]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in allowed.items())
 
 
-def _broken(budget: Budget, facts: Facts) -> Iterator[Broken]:
-    yield from _limits(budget, facts, facts.events, facts.ops, budget.allow_failed)
-    if budget.hosts is not None:
-        strangers = facts.strangers(budget.hosts)
+def _broken(allowance: Allowance, facts: Facts) -> Iterator[Broken]:
+    may_fail = allowance.allow_failed
+    yield from _limits(allowance.whole, facts, facts.events, facts.ops, may_fail)
+    if allowance.hosts is not None:
+        strangers = facts.strangers(allowance.hosts)
         if strangers:
             found = listed(place_of(op.host, op.port) for op in strangers)
-            hosts = sorted({*budget.hosts, *(op.host for op in strangers)})
+            hosts = sorted({*allowance.hosts, *(op.host for op in strangers)})
             was = f"{some(len(strangers), 'operation')} with {found}"
-            limit = f"hosts={list(budget.hosts)}"
+            limit = f"hosts={list(allowance.hosts)}"
             yield Broken(limit, was, list(strangers), "hosts", hosts)
-    for glob, limits in budget.events.items():
+    for glob, budget in allowance.events.items():
         events, ops = facts.named([glob]), facts.inside([glob])
-        for one in _limits(limits, facts, events, ops, budget.allow_failed):
+        for one in _limits(budget, facts, events, ops, may_fail):
             yield one._replace(limit=f"{glob}: {one.limit}", glob=glob)
 
 
@@ -111,14 +113,12 @@ def _limits(
         "max_bytes": lambda: _bytes(ops),
         "max_calls": lambda: _calls(events),
     }
-    for one in fields(budget):
-        limit = getattr(budget, one.name)
-        if limit is not None and one.name in checks:
-            found = checks[one.name]()
-            if found is not None and found[0] > limit:
-                number, was, records, allow = found
-                key = "allow_failed" if isinstance(allow, list) else one.name
-                yield Broken(f"{one.name}={limit}", was, records, key, allow or number)
+    for name, limit in budget.limits().items():
+        found = checks[name]()
+        if found is not None and found[0] > limit:
+            number, was, records, allow = found
+            key = "allow_failed" if isinstance(allow, list) else name
+            yield Broken(f"{name}={limit}", was, records, key, allow or number)
 
 
 def _failed(
@@ -130,11 +130,12 @@ def _failed(
     counted = {event.task_id for event in events} | {op.task_id for op in ops}
     failed = [
         record
-        for record in facts.failures(allowed)
+        for record in facts.failed_for_good(allowed)
         if any(it.task_id in counted for it in facts.path(record))
     ]
-    names = sorted({_event_of(facts, record) for record in failed})
-    was = f"{len(failed)} failed: {listed(name_of(record) for record in failed)}"
+    # The nearest marker wins: what may fail already has to stand in it, too.
+    names = sorted({*allowed, *(_event_of(facts, record) for record in failed)})
+    was = f"{len(failed)} failed: {errors(failed)}"
     return len(failed), was, failed, names
 
 
@@ -155,19 +156,15 @@ def _longest(
     longest = max(slow, key=lambda event: event.duration)
     more = f", and {len(slow) - 1} more too long" if len(slow) > 1 else ""
     was = f"{longest.event_name} took {seconds(longest.duration)}{more}"
-    return longest.duration, was, list(slow), _rounded_up(longest.duration)
-
-
-def _rounded_up(value: float) -> float:
-    """Return a number of few digits that is not less."""
-    return float(f"{value * 1.05:.2g}")
+    return longest.duration, was, list(slow), rounded_up(longest.duration)
 
 
 def _retries(events: Sequence[EventMetrics]) -> tuple[float, str, list[Record], Any]:
     retried = [event for event in events if event.retry_count]
     number = sum(event.retry_count for event in retried)
     names = listed(event.event_name for event in retried)
-    return number, f"{some(number, 'retry', 'retries')} of {names}", list(retried), None
+    was = f"{some(number, 'retry', 'retries')} of {names}{errors_of(retried)}"
+    return number, was, list(retried), None
 
 
 def _bytes(ops: Sequence[NetworkMetrics]) -> tuple[float, str, list[Record], Any]:

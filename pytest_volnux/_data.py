@@ -86,4 +86,9 @@ def to_json(data: dict[str, Any]) -> str:
     """Return the report as a JSON document."""
     from volnux.telemetry._stamps import to_iso
 
-    return json.dumps({**data, "generated_at": to_iso(time.time())}, indent=1) + "\n"
+    whole = {
+        **data,
+        "slowest": data["slowest"][: data["top"]],
+        "generated_at": to_iso(time.time()),
+    }
+    return json.dumps(whole, indent=1) + "\n"

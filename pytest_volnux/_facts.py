@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from volnux._tree import Forest, duration_of, name_of, place_of
 from volnux.telemetry import EventMetrics, Status
+from volnux.telemetry._switch import is_disabled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from volnux._tree import Record
     from volnux.telemetry import NetworkMetrics, Registry
+
+
+#: Seconds that times of day may be off: they are floats.
+_ROUNDING: Final = 2e-6
 
 
 class Facts:
@@ -52,6 +57,22 @@ class Facts:
             and not (allowed and any(matches(name_of(it), allowed) for it in self.path(record)))
         ]
 
+    def failed_for_good(
+        self, allowed: Sequence[str] = (), names: Sequence[str] = ()
+    ) -> list[Record]:
+        """Return the failures but for those in attempts that were retried, where that went well in the end.
+
+        Args:
+            allowed: globs of events that may fail, and what fails in them.
+            names: globs of the events to look at, and what is in them; all without any.
+        """
+        return [
+            it
+            for it in self.failures(allowed)
+            if not any(map(_got_over(it), self.path(it)))
+            and not (names and not any(matches(name_of(up), names) for up in self.path(it)))
+        ]
+
     def path(self, record: Record) -> Iterator[Record]:
         """Yield a record and what it ran under, from the inside out."""
         seen: set[str] = set()
@@ -74,11 +95,7 @@ class Facts:
 
     def strangers(self, hosts: Sequence[str]) -> list[NetworkMetrics]:
         """Return the operations with hosts that none of the globs names, as `host` or `host:port`."""
-        return [
-            op
-            for op in self.ops
-            if not (matches(op.host, hosts) or matches(place_of(op.host, op.port), hosts))
-        ]
+        return [op for op in self.ops if not is_with(op, hosts)]
 
     def slow(self, seconds: float, names: Sequence[str] = ()) -> list[EventMetrics]:
         """Return the events that took longer, slowest first."""
@@ -91,10 +108,35 @@ class Facts:
         for event in self.events:
             counts[event.event_name] = counts.get(event.event_name, 0) + 1
         if not counts:
-            return "no event was recorded"
+            off = ", for VOLNUX_TELEMETRY switches telemetry off" if is_disabled() else ""
+            return f"no event was recorded{off}"
         often = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         rest = f" and {len(often) - 8} more names" if len(often) > 8 else ""
         return "seen: " + ", ".join(f"{name} x{count}" for name, count in often[:8]) + rest
+
+
+def has_recovered(event: EventMetrics) -> bool:
+    """Return whether an event was retried and completed, no call in it having been retried in vain."""
+    if not event.retry_count or event.status != Status.COMPLETED or not event.attempts:
+        return False
+    following = [*event.attempts[1:], None]
+    return not any(
+        attempt.outcome == Status.FAILED and (after is None or after.number <= attempt.number)
+        for attempt, after in zip(event.attempts, following, strict=True)
+    )
+
+
+def _got_over(failure: Record) -> Callable[[Record], bool]:
+    """Return what says of an event whether it got over a failure in it, by trying again."""
+
+    def got_over(around: Record) -> bool:
+        if not isinstance(around, EventMetrics) or not has_recovered(around):
+            return False
+        if around.end_time is None or failure.end_time is None:
+            return False
+        return failure.end_time <= around.end_time - around.attempts[-1].duration + _ROUNDING
+
+    return got_over
 
 
 def bytes_of(ops: Iterable[NetworkMetrics]) -> int:
@@ -105,6 +147,11 @@ def bytes_of(ops: Iterable[NetworkMetrics]) -> int:
 def matches(name: str, globs: Iterable[str]) -> bool:
     """Return whether one of the globs names it."""
     return any(name == glob or fnmatchcase(name, glob) for glob in globs)
+
+
+def is_with(op: NetworkMetrics, hosts: Sequence[str]) -> bool:
+    """Return whether one of the globs names an operation's host, as `host` or `host:port`."""
+    return matches(op.host, hosts) or matches(place_of(op.host, op.port), hosts)
 
 
 def has_failed(record: Record) -> bool:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from pytest_volnux._facts import Facts, matches
-from pytest_volnux._text import listed, tree
-from volnux._text import seconds, size, some
+from pytest_volnux._again import errors_of, repeats, retries_of
+from pytest_volnux._facts import Facts, has_recovered, is_with, matches
+from pytest_volnux._failing import (
+    arguments,
+    check_numbers,
+    described,
+    events_around,
+    fail,
+    has_attributes,
+    in_order,
+    near,
+    ways_of,
+)
+from pytest_volnux._text import apart, errors, listed, rounded_up
+from volnux._text import seconds as time_of
+from volnux._text import size, some
 from volnux._tree import name_of, place_of
 from volnux.telemetry import Registry, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from volnux._tree import Record
     from volnux.telemetry import EventMetrics, EventStats, NetworkMetrics, RetryStats
 
 
@@ -22,7 +33,8 @@ class VolnuxFixture:
     """What has been recorded in this test so far, its own fixtures included.
 
     Names are globs, such as `fetch*`; without any, all events are meant. Each assert raises an
-    `AssertionError` that shows what happened. Everything may be called from any thread.
+    `AssertionError` that shows what happened, and a ValueError if it is asked for what makes no
+    sense. Everything may be called from any thread.
     """
 
     def __init__(self, registries: Callable[[], list[Registry]]) -> None:
@@ -31,7 +43,7 @@ class VolnuxFixture:
 
     def __repr__(self) -> str:
         facts = self._facts()
-        failed = len(facts.failures(self._allowed))
+        failed = len(facts.failed_for_good(self._allowed))
         return f"<volnux: {some(len(facts.events), 'event')}, {len(facts.ops)} network ops, {failed} failed>"
 
     # -- asking ----------------------------------------------------------------------------------
@@ -53,7 +65,7 @@ class VolnuxFixture:
             host: a glob; only operations with such a `host` or `host:port`.
         """
         ops = self._facts().ops
-        return ops if host is None else [op for op in ops if _is_with(op, [host])]
+        return ops if host is None else [op for op in ops if is_with(op, [host])]
 
     def event_stats(self) -> dict[str, EventStats]:
         """Return the exact totals of this test's finished events by name; times in seconds."""
@@ -85,29 +97,28 @@ class VolnuxFixture:
     def assert_no_failed(self, *names: str) -> None:
         """Fail if an event or a network operation failed, or one inside of these events.
 
-        An error counts where it arose. What `allow_failed` names may fail.
+        An error counts where it arose. What `allow_failed` names may fail. So may an attempt that was
+        retried, in an event that completed: that is a retry, and no failure.
         """
         __tracebackhide__ = True
         facts = self._facts()
-        failed = facts.failures(self._allowed)
-        if names:
-            failed = [
-                it for it in failed if any(matches(name_of(up), names) for up in facts.path(it))
-            ]
+        failed = facts.failed_for_good(self._allowed, names)
         if failed:
-            what = f"{len(failed)} failed: {listed(map(name_of, failed))}"
-            allow = ", ".join(repr(name) for name in dict.fromkeys(_event_names(facts, failed)))
-            _fail(what, facts, failed, f"volnux.allow_failed({allow})")
+            what = f"{len(failed)} failed: {errors(failed)}"
+            allow = arguments(dict.fromkeys(events_around(facts, failed)))
+            fail(what, facts, failed, f"volnux.allow_failed({allow})")
 
     def assert_no_slow(self, threshold_seconds: float, *names: str) -> None:
         """Fail if an event took longer than so many seconds; one in flight counts by its age."""
         __tracebackhide__ = True
+        check_numbers(threshold_seconds=threshold_seconds)
         facts = self._facts()
         slow = facts.slow(threshold_seconds, names)
         if slow:
-            worst = listed(f"{it.event_name} {seconds(it.duration)}" for it in slow)
-            what = f"{len(slow)} of {len(facts.named(names))} took longer than {seconds(threshold_seconds)}: {worst}"
-            _fail(what, facts, slow, f"a threshold of {_above(slow[0].duration)} seconds")
+            worst = listed(f"{it.event_name} {time_of(it.duration)}" for it in slow)
+            some_of = f"{len(slow)} of {len(facts.named(names))}"
+            what = f"{some_of} took longer than {time_of(threshold_seconds)}: {worst}"
+            fail(what, facts, slow, f"a threshold of {rounded_up(slow[0].duration)} seconds")
 
     def assert_recorded(
         self,
@@ -125,20 +136,21 @@ class VolnuxFixture:
             attributes: only events that have these attributes, among others.
         """
         __tracebackhide__ = True
+        check_numbers(count=count)
         facts = self._facts()
         named = facts.named([name])
         found = [event for event in named if status in {None, event.status}]
-        found = [event for event in found if _has(event, attributes or {})]
+        found = [event for event in found if has_attributes(event, attributes or {})]
         if len(found) == count or (count is None and found):
             return
-        asked = _described(name, status, attributes)
+        asked = described(name, status, attributes)
         if named and not found:
-            what = f"no event {asked}; {len(named)} so named: {_ways(named, attributes)}"
+            what = f"no event {asked}; {len(named)} so named: {ways_of(named, attributes)}"
         elif not found:
-            what = f"no event {asked}{_near(name, facts)}"
+            what = f"no event {asked}{near(name, facts)}"
         else:
             what = f"{some(len(found), 'event')} {asked}, not {count}"
-        _fail(what, facts, named)
+        fail(what, facts, named)
 
     def assert_not_recorded(self, name: str) -> None:
         """Fail if there was an event of this name, a glob."""
@@ -146,7 +158,7 @@ class VolnuxFixture:
         facts = self._facts()
         found = facts.named([name])
         if found:
-            _fail(f"{some(len(found), 'event')} {name!r}, and there was to be none", facts, found)
+            fail(f"{some(len(found), 'event')} {name!r}, and there was to be none", facts, found)
 
     def assert_order(self, *names: str) -> None:
         """Fail unless events so named began in this order; others may come between.
@@ -160,9 +172,8 @@ class VolnuxFixture:
             if not any(matches(event.event_name, [name]) for event in events):
                 before = f" after {names[place - 1]!r}" if place else ""
                 found = facts.named([name])
-                order = listed((event.event_name for event in facts.events), 12)
-                hint = f"; they began so: {order}" if found else _near(name, facts)
-                _fail(f"no event {name!r} began{before}{hint}", facts, found)
+                hint = f"; they began so: {in_order(facts)}" if found else near(name, facts)
+                fail(f"no event {name!r} began{before}{hint}", facts, found)
 
     def assert_retries(
         self,
@@ -183,36 +194,39 @@ class VolnuxFixture:
             ValueError: neither `max` nor `exactly` is given.
         """
         __tracebackhide__ = True
+        check_numbers(max=max, exactly=exactly)
         if max is None and exactly is None:
             raise ValueError("assert_retries needs max=N or exactly=N")
         facts = self._facts()
         found = facts.named([name])
         kind = error_type.__name__ if isinstance(error_type, type) else error_type
-        number = sum(_retries(event, kind) for event in found)
-        after = f" after {kind}" if kind else ""
-        counted = f"{some(number, 'retry', 'retries')} of {name!r}{after}"
-        retried = [event for event in found if _retries(event, kind)]
         if not found:
-            _fail(f"no event {name!r}{_near(name, facts)}", facts, [])
+            fail(f"no event {name!r}{near(name, facts)}", facts, [])
+        retried = [event for event in found if retries_of(event, kind)]
+        number = sum(retries_of(event, kind) for event in retried)
+        after = f" after {kind}" if kind else errors_of(retried)
+        counted = f"{some(number, 'retry', 'retries')} of {name!r}{after}"
         if exactly is not None and number != exactly:
-            _fail(f"{counted}, not {exactly}", facts, retried or found)
+            fail(f"{counted}, not {exactly}", facts, retried or found)
         if max is not None and number > max:
-            _fail(f"{counted}, at most {max} are allowed", facts, retried, f"max={number}")
+            are = "is" if max == 1 else "are"
+            fail(f"{counted}, at most {max} {are} allowed", facts, retried, f"max={number}")
 
     def assert_recovered(self, name: str) -> None:
         """Fail unless an event so named was retried, and completed after all."""
         __tracebackhide__ = True
         facts = self._facts()
         found = facts.named([name])
-        if any(event.retry_count and event.status == Status.COMPLETED for event in found):
+        if any(map(has_recovered, found)):
             return
+        retried = [event for event in found if event.retry_count]
         if not found:
-            what = f"no event {name!r}{_near(name, facts)}"
-        elif not any(event.retry_count for event in found):
+            what = f"no event {name!r}{near(name, facts)}"
+        elif not retried:
             what = f"{name!r} was not retried"
         else:
-            what = f"{name!r} was retried and did not recover"
-        _fail(what, facts, found)
+            what = f"{name!r} was retried{errors_of(retried)}, and did not recover"
+        fail(what, facts, found)
 
     def assert_max_seconds(self, name: str, seconds: float, quantile: float | None = None) -> None:
         """Fail if events so named took longer.
@@ -223,7 +237,23 @@ class VolnuxFixture:
             quantile: of all that are so named, such as 0.9; by default the longest counts.
         """
         __tracebackhide__ = True
-        self._within(name, seconds, quantile)
+        check_numbers(seconds=seconds)
+        if quantile is not None and not 0 < quantile <= 1:
+            raise ValueError(f"quantile is above 0 and at most 1, such as 0.9, not {quantile!r}")
+        facts = self._facts()
+        found = sorted(facts.named([name]), key=lambda event: event.duration)
+        if not found:
+            fail(f"no event {name!r}{near(name, facts)}", facts, [])
+        # The nearest rank, as everywhere here.
+        rank = len(found) if quantile is None else -int(-quantile * len(found) // 1)
+        took = found[rank - 1].duration
+        if took > seconds:
+            which = "the longest" if quantile is None else f"the {quantile} quantile"
+            was, limit = apart(took, seconds, time_of)
+            named = f"{some(len(found), 'event')} {name!r}"
+            what = f"{which} of {named} took {was}, at most {limit} is allowed"
+            long = [event for event in found if event.duration > seconds]
+            fail(what, facts, long, f"seconds={rounded_up(took)}")
 
     def assert_bytes(
         self,
@@ -241,20 +271,20 @@ class VolnuxFixture:
             ValueError: neither maximum is given.
         """
         __tracebackhide__ = True
+        check_numbers(max_sent=max_sent, max_received=max_received)
         if max_sent is None and max_received is None:
             raise ValueError("assert_bytes needs max_sent=BYTES or max_received=BYTES")
         facts = self._facts()
-        ops = [op for op in facts.ops if host is None or _is_with(op, [host])]
+        ops = [op for op in facts.ops if host is None or is_with(op, [host])]
         where = "" if host is None else f" {{}} {host!r}"
         for done, word, limit, number in (
             ("sent", "to", max_sent, sum(op.bytes_sent for op in ops)),
             ("received", "from", max_received, sum(op.bytes_received for op in ops)),
         ):
             if limit is not None and number > limit:
-                what = (
-                    f"{size(number)} {done}{where.format(word)}, at most {size(limit)} are allowed"
-                )
-                _fail(what, facts, ops, f"max_{done}={number}")
+                was, most = apart(number, limit, size)
+                what = f"{was} {done}{where.format(word)}, at most {most} are allowed"
+                fail(what, facts, ops, f"max_{done}={number}")
 
     def assert_only_hosts(self, *patterns: str) -> None:
         """Fail if there was a network operation with another host; globs of `host` or `host:port`."""
@@ -263,9 +293,9 @@ class VolnuxFixture:
         strangers = facts.strangers(patterns)
         if strangers:
             found = listed(place_of(op.host, op.port) for op in strangers)
-            hosts = ", ".join(repr(host) for host in sorted({op.host for op in strangers}))
+            hosts = [*patterns, *sorted({op.host for op in strangers})]
             what = f"{some(len(strangers), 'operation')} with other hosts: {found}"
-            _fail(what, facts, strangers, f"volnux.assert_only_hosts({hosts}, ...)")
+            fail(what, facts, strangers, f"volnux.assert_only_hosts({arguments(hosts)})")
 
     def assert_no_network(self) -> None:
         """Fail if there was any network operation."""
@@ -274,32 +304,28 @@ class VolnuxFixture:
         if facts.ops:
             found = listed(map(name_of, facts.ops))
             what = f"{some(len(facts.ops), 'network operation')}, and there was to be none: {found}"
-            _fail(what, facts, facts.ops, "volnux.assert_only_hosts(...)")
+            hosts = sorted({op.host for op in facts.ops})
+            fail(what, facts, facts.ops, f"volnux.assert_only_hosts({arguments(hosts)})")
 
     def assert_no_repeats(self, name: str = "*", max: int = 1) -> None:
         """Fail if the same event, or the same operation with a host, ran more than `max` times in one event.
 
-        That is how a query in a loop shows (N+1). What runs in no event is not looked at.
+        That is how a query in a loop shows (N+1). The test itself counts as one event. What is retried
+        may run so often at each attempt.
 
         Args:
             name: a glob of events, or of operations as `GET example.org:443`.
             max: how often is not too often.
         """
         __tracebackhide__ = True
+        check_numbers(max=max)
         facts = self._facts()
-        repeats: dict[tuple[str, str], list[Record]] = {}
-        for record in facts.records():
-            if record.parent_id and matches(name_of(record), [name]):
-                repeats.setdefault((record.parent_id, name_of(record)), []).append(record)
-        too_many = [records for records in repeats.values() if len(records) > max]
-        if too_many:
-            found = []
-            for records in too_many:
-                *_, parent = list(facts.path(records[0]))[:2]
-                found.append(f"{name_of(records[0])} x{len(records)} in {name_of(parent)}")
-            most = builtin_max(map(len, too_many))
-            what = f"repeated more than {'once' if max == 1 else f'{max} times'}: {listed(found)}"
-            _fail(what, facts, [it for records in too_many for it in records], f"max={most}")
+        found = repeats(facts, name, max)
+        if found:
+            often = "once" if max == 1 else f"{max} times"
+            what = f"ran more than {often}: {listed(one.said for one in found)}"
+            most = builtin_max(one.times for one in found)
+            fail(what, facts, [it for one in found for it in one.records], f"max={most}")
 
     def assert_no_leaks(self) -> None:
         """Fail if something that began in this test has not ended yet."""
@@ -307,7 +333,7 @@ class VolnuxFixture:
         facts = self._facts()
         running = [record for record in facts.records() if record.status == Status.RUNNING]
         if running:
-            _fail(f"{len(running)} not ended: {listed(map(name_of, running))}", facts, running)
+            fail(f"{len(running)} not ended: {listed(map(name_of, running))}", facts, running)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -320,95 +346,5 @@ class VolnuxFixture:
             whole.merge(registry.export())
         return whole
 
-    def _within(self, name: str, limit: float, quantile: float | None) -> None:
-        __tracebackhide__ = True
-        if quantile is not None and not 0 < quantile <= 1:
-            raise ValueError(
-                f"quantile is more than 0 and at most 1, such as 0.9, not {quantile!r}"
-            )
-        facts = self._facts()
-        found = sorted(facts.named([name]), key=lambda event: event.duration)
-        if not found:
-            _fail(f"no event {name!r}{_near(name, facts)}", facts, [])
-        # The nearest rank, as everywhere here.
-        rank = len(found) if quantile is None else -int(-quantile * len(found) // 1)
-        took = found[rank - 1].duration
-        if took > limit:
-            which = "the longest" if quantile is None else f"the {quantile} quantile"
-            what = f"{which} of {some(len(found), 'event')} {name!r} took {seconds(took)}, at most {seconds(limit)} is allowed"
-            _fail(
-                what,
-                facts,
-                [event for event in found if event.duration > limit],
-                f"seconds={_above(took)}",
-            )
-
 
 builtin_max = max
-
-
-def _fail(what: str, facts: Facts, marked: Sequence[Record], allow: str = "") -> NoReturn:
-    __tracebackhide__ = True
-    lines = [what, "", *tree(facts, marked, indent="")]
-    if allow:
-        lines += ["", f"to allow it: {allow}"]
-    raise AssertionError("\n".join(lines).rstrip())
-
-
-def _near(name: str, facts: Facts) -> str:
-    names = {event.event_name for event in facts.events}
-    near = get_close_matches(name, sorted(names), 1, 0.6)
-    return f"; did you mean {near[0]!r}? {facts.seen()}" if near else f"; {facts.seen()}"
-
-
-def _described(name: str, status: str | None, attributes: Mapping[str, Any] | None) -> str:
-    parts = [repr(name)]
-    if status is not None:
-        parts.append(f"that is {status}")
-    if attributes:
-        parts.append("with " + ", ".join(f"{key}={value!r}" for key, value in attributes.items()))
-    return " ".join(parts)
-
-
-def _ways(events: Sequence[EventMetrics], attributes: Mapping[str, Any] | None) -> str:
-    """Return how these events are, in what was asked about."""
-    ways = (
-        " ".join([it.status, *(f"{key}={it.attributes.get(key)!r}" for key in attributes or {})])
-        for it in events
-    )
-    return listed(ways)
-
-
-def _has(event: EventMetrics, attributes: Mapping[str, Any]) -> bool:
-    return all(
-        key in event.attributes and event.attributes[key] == value
-        for key, value in attributes.items()
-    )
-
-
-def _retries(event: EventMetrics, error_type: str | None) -> int:
-    if error_type is None:
-        return event.retry_count
-    failed = [attempt for attempt in event.attempts if attempt.error_type == error_type]
-    # The last of each call was not retried any more.
-    return sum(
-        1
-        for attempt, following in zip(event.attempts, event.attempts[1:], strict=False)
-        if attempt in failed and following.number > attempt.number
-    )
-
-
-def _event_names(facts: Facts, records: Sequence[Record]) -> list[str]:
-    found = []
-    for record in records:
-        names = [name_of(it) for it in facts.path(record) if hasattr(it, "event_name")]
-        found.append(names[0] if names else name_of(record))
-    return found
-
-
-def _is_with(op: NetworkMetrics, hosts: Sequence[str]) -> bool:
-    return matches(op.host, hosts) or matches(place_of(op.host, op.port), hosts)
-
-
-def _above(duration: float) -> float:
-    return float(f"{duration * 1.05:.2g}")

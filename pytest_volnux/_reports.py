@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pytest_volnux import _data, _markdown, _term
 from volnux._text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
     from pytest_volnux._settings import Settings
     from pytest_volnux._tally import Tally
 
-_WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "json": _data.to_json,
-    "md": _markdown.to_markdown,
+#: Loaded when the tests are over: what a report is written with is in the way of none that begins.
+_WRITERS: dict[str, tuple[str, str]] = {
+    "json": ("_data", "to_json"),
+    "html": ("_html", "to_html"),
+    "md": ("_markdown", "to_markdown"),
 }
 #: Where GitHub takes what it shows of a step.
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -40,21 +40,31 @@ def over_limits(settings: Settings, tally: Tally) -> list[str]:
 def report(settings: Settings, tally: Tally, terminal: pytest.TerminalReporter) -> None:
     """Write all that was asked for. Never raises: what could not be written is said."""
     asked = {one.kind for one in settings.reports}
+    over = over_limits(settings, tally)
+    if not asked and not over:
+        return
+    from pytest_volnux import _data, _term
+
     data = _data.data_of(settings, tally)
     if "term" in asked:
         _term.write(data, terminal)
     for one in settings.reports:
         if one.path is not None:
-            _write(one.path, _WRITERS[one.kind](data), terminal)
+            _write(one.path, _text(one.kind, data), terminal)
     if "md" in asked and os.environ.get(_STEP_SUMMARY):
-        _append(os.environ[_STEP_SUMMARY], _markdown.to_markdown(data), terminal)
-    over = over_limits(settings, tally)
+        _append(os.environ[_STEP_SUMMARY], _text("md", data), terminal)
     if over:
         terminal.write_sep("=", "volnux: over the limits of the run", red=True, bold=True)
         for line in over:
             terminal.write_line(line, red=True)
         if "term" not in asked:
             _term.write_worst(data, terminal)
+
+
+def _text(kind: str, data: dict[str, Any]) -> str:
+    module, function = _WRITERS[kind]
+    text: str = getattr(import_module(f"pytest_volnux.{module}"), function)(data)
+    return text
 
 
 def _write(path: str, text: str, terminal: pytest.TerminalReporter) -> None:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_volnux import _reports
-from pytest_volnux._budgets import Budget, budget_of
+from pytest_volnux._budgets import Allowance, allowance_of
 from pytest_volnux._capture import OUTSIDE, Capture
 from pytest_volnux._check import check
 from pytest_volnux._facts import Facts, bytes_of
+from pytest_volnux._failing import SHOWN
 from pytest_volnux._fixture import VolnuxFixture
+from pytest_volnux._lint import LintWarning, lint, text_of
 from pytest_volnux._settings import read_settings
 from pytest_volnux._tally import Tally
 from pytest_volnux._text import tree
+from volnux.telemetry._budget import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from volnux.telemetry import Clock, Registry
     from volnux.telemetry._watch import Watch
 
-_BUDGET = pytest.StashKey[Budget]()
+_ALLOWANCE = pytest.StashKey[Allowance]()
+_NOTHING = Allowance()
 _FIXTURE = pytest.StashKey[VolnuxFixture]()
 #: What a report carries from a worker to the controller.
 _PARTS = "volnux_parts"
@@ -45,13 +49,15 @@ class Session:
         self._settings = read_settings(config)
         self._is_worker = hasattr(config, "workerinput")
         self._capture = Capture()
-        self._tally = Tally(self._settings.slow, self._settings.top)
+        self._tally = Tally(self._settings.slow, self._settings.kept)
         self._watches_all = False
         self._asking: set[str] = set()
         #: What has recorded something, and whose it is; until all in it has ended.
         self._held: list[tuple[str, str, Watch]] = []
         self._ready: list[dict[str, Any]] = []
         self._over = True
+        if not self._is_worker:  # it would be called three times for each test, for nothing
+            self.pytest_runtest_makereport = None  # type: ignore[method-assign, assignment]
 
     # -- what is asked for -----------------------------------------------------------------------
 
@@ -65,9 +71,7 @@ class Session:
         """See what the tests say of themselves."""
         for item in items if self._settings.budget else asking:
             marks = item.iter_markers("volnux")
-            budget = budget_of(marks, self._settings.budget)
-            if budget or budget.allow_failed:
-                item.stash[_BUDGET] = budget
+            item.stash[_ALLOWANCE] = allowance_of(marks, self._settings.budget)
         self._asking |= {item.nodeid for item in asking}
         if any("volnux_session" in getattr(item, "fixturenames", ()) for item in asking):
             self.watch_all()
@@ -107,7 +111,9 @@ class Session:
         try:
             return (yield)
         finally:
-            self._capture.finish()
+            attempt = self._capture.finish()
+            if attempt is not None:
+                self._capture.reuse(attempt, (watch for _, _, watch in self._held))
             self._capture.attempt = None
             if not self._watches_all:
                 self._capture.end()
@@ -144,28 +150,51 @@ class Session:
         try:
             try:
                 yield
-            except BaseException:
-                self._show(item, when)
+            except BaseException as error:
+                if not hasattr(error, SHOWN):
+                    self._show(item, when)
                 raise
             if when == "call":
-                self._keep_to_budget(item)
+                capture.bring_home()
+                self._look_into(item)
         finally:
-            capture.phase_over()
+            if when == "teardown":
+                capture.bring_home()
+            capture.phase_over(when)
             self._over = True
             self._take(item, when)
 
-    def _keep_to_budget(self, item: pytest.Item) -> None:
+    def _look_into(self, item: pytest.Item) -> None:
+        """See whether a test that passes kept to its budget, and left nothing behind."""
         __tracebackhide__ = True
-        budget = item.stash.get(_BUDGET, None)
         attempt = self._capture.attempt
-        if not budget or attempt is None:
+        allowance = item.stash.get(_ALLOWANCE, _NOTHING)
+        if allowance is _NOTHING and not BUDGETS and not self._settings.lint:
+            return
+        if BUDGETS:
+            allowance = allowance.under(BUDGETS)
+        if attempt is None or not (allowance or self._settings.lint):
             return
         facts = Facts(attempt.watches())
         fixture = item.stash.get(_FIXTURE, None)
         allowed = fixture.allowed if fixture is not None else ()
-        wrong = check(budget, facts, allowed)
+        wrong = check(allowance, facts, allowed) if allowance else None
         if wrong is not None:
             pytest.fail(wrong, pytrace=False)
+        if self._settings.lint and allowance.lint:
+            self._lint(item, facts, (*allowance.allow_failed, *allowed))
+
+    def _lint(self, item: pytest.Item, facts: Facts, allowed: Sequence[str]) -> None:
+        __tracebackhide__ = True
+        attempt = self._capture.attempt
+        found = lint(facts, attempt.phases["call"] if attempt else (), allowed)
+        if found and self._settings.lint == "fail":
+            pytest.fail(text_of(found, facts), pytrace=False)
+        try:
+            for sentence, _ in found:
+                item.warn(LintWarning(sentence))
+        except LintWarning:  # somebody's filter makes an error of it
+            pytest.fail(text_of(found, facts), pytrace=False)
 
     def _show(self, item: pytest.Item, when: str) -> None:
         """Have a failure say what happened, as it shows what was logged."""
@@ -184,26 +213,23 @@ class Session:
         for (scope, name), watches in self._capture.fixtures.items():
             self._held += [("fixture", f"{name} ({scope})", it) for it in watches]
         self._capture.fixtures.clear()
-        parts = self._parts(all_of_them=False)
-        for part in parts:
-            self._tally.add(part)
-        if self._is_worker:
-            self._ready += parts
+        if self._held:
+            self._add_up(all_of_them=False)
         if when == "teardown" and any(it.kind == "junit" for it in self._settings.reports):
             _set_properties(item, Facts(attempt.watches()))
 
-    def _parts(self, *, all_of_them: bool) -> list[dict[str, Any]]:
-        """Return what has been recorded and not been added up yet, if all in it has ended."""
+    def _add_up(self, *, all_of_them: bool) -> None:
+        """Add up what has been recorded and not been added up yet, if all in it has ended."""
         held, self._held = self._held, []
-        parts = []
         for kind, where, watch in held:
-            if not all_of_them and watch.health().in_flight:
+            if not all_of_them and watch.is_in_flight():
                 self._held.append((kind, where, watch))
-                continue
-            part = self._tally.part(kind, where, [watch])
-            if part is not None:
-                parts.append(part)
-        return parts
+            elif not watch.has_entries():
+                pass
+            elif self._is_worker:
+                self._ready.append(self._tally.part(kind, where, watch))
+            else:
+                self._tally.take(kind, where, watch)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -249,9 +275,9 @@ class Session:
     def pytest_sessionfinish(self) -> None:
         """Have a worker hand over what belongs to no test."""
         if self._is_worker:
-            self._config.workeroutput["volnux"] = json.dumps(  # type: ignore[attr-defined]
-                self._late_parts(), ensure_ascii=True, default=repr
-            )
+            self._add_up_the_rest()
+            late = json.dumps(self._ready, ensure_ascii=True, default=repr)
+            self._config.workeroutput["volnux"] = late  # type: ignore[attr-defined]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -261,20 +287,20 @@ class Session:
             for part in json.loads(late):
                 self._tally.add(part)
 
-    def _late_parts(self) -> list[dict[str, Any]]:
-        """Return what belongs to no phase of a test, and what has not ended."""
+    def _add_up_the_rest(self) -> None:
+        """Add up what belongs to no phase of a test, and what has not ended."""
+        self._capture.bring_home()
         self._held += [("orphans", nodeid, it) for nodeid, it in self._capture.orphaned]
         if self._watches_all:
             self._held.append(("outside", OUTSIDE, self._capture.outside))
-        return self._parts(all_of_them=True)
+        self._add_up(all_of_them=True)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Add everything up, and fail the run if it is over its limits."""
         result = yield
         if not self._is_worker:
-            for part in self._late_parts():
-                self._tally.add(part)
+            self._add_up_the_rest()
             self._tally.finish()
             if _reports.over_limits(self._settings, self._tally):
                 session.testsfailed += 1
@@ -287,7 +313,7 @@ class Session:
 
     def pytest_unconfigure(self) -> None:
         """Record no more."""
-        self._capture.end()
+        self._capture.close()
 
 
 def _forget_properties(item: pytest.Item) -> None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -15,6 +15,9 @@ from pytest_volnux.plugin import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: As many of the slowest events are on an HTML page at least.
+_SLOWEST: Final = 200
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Settings:
         slow: what takes longer is slow, in seconds.
         top: lines of a table at most.
         max_failed, max_slow: failures and slow events of the whole run at most; None is no limit.
+        lint: "warn" or "fail" if tests that pass are looked into, else None.
         budget: what the ini file says for all tests, as a marker would.
     """
 
@@ -47,7 +51,15 @@ class Settings:
     top: int
     max_failed: int | None
     max_slow: int | None
+    lint: str | None
     budget: Mapping[str, Any]
+
+    @property
+    def kept(self) -> int:
+        """How many of the slowest events are kept: an HTML page can be searched, and has room."""
+        return (
+            max(self.top, _SLOWEST) if any(it.kind == "html" for it in self.reports) else self.top
+        )
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -71,10 +83,20 @@ def read_settings(config: pytest.Config) -> Settings:
             top=number("volnux_top", "volnux_top", 10),
             max_failed=number("volnux_max_failed", "volnux_run_max_failed", None),
             max_slow=number("volnux_max_slow", "volnux_run_max_slow", None),
+            lint=_lint(config.getoption("volnux_lint"), config.getini("volnux_lint")),
             budget=read_ini(config.getini),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _lint(option: str | None, ini: str | None) -> str | None:
+    for name, given in (("--volnux-lint", option), ("volnux_lint", ini)):
+        if given:
+            if given not in {"warn", "fail"}:
+                raise ValueError(f"{name} is warn or fail, not {given!r}")
+            return given
+    return None
 
 
 def _report(text: str, config: pytest.Config) -> Report:

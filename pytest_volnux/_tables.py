@@ -35,10 +35,11 @@ def tables_of(data: dict[str, Any]) -> Iterator[Table]:
     top = data["top"]
     if data["events"]:
         yield _events("events", data["events"], top)
-    if data["slowest"]:
+    slowest = data["slowest"][:top]
+    if slowest:
         rows = [
             (seconds(one["seconds"]), visible(one["name"]), visible(one["where"]))
-            for one in data["slowest"]
+            for one in slowest
         ]
         yield Table("slowest", ("took", "event", "in"), 0, rows, 0, tail=2)
     if data["failures"]:

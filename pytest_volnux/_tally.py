@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from volnux._tree import Forest, duration_of, name_of
-from volnux.telemetry import EventMetrics, Registry, Status, get_slow_events
+from volnux.telemetry import EventMetrics, Registry, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from volnux._tree import Record
+    from volnux.telemetry._watch import Watch
 
 #: Failures that are listed one by one; all of them are counted.
 FAILURES: Final = 1_000
 
 
-@dataclass(frozen=True)
-class Notable:
+class Notable(NamedTuple):
     """A record that a report names.
 
     Attributes:
@@ -35,21 +33,38 @@ class Notable:
     error: str | None = None
 
 
+class Worst(NamedTuple):
+    """What matters of the records of one place.
+
+    Attributes:
+        failed: how many errors arose.
+        failures: the first of them.
+        slow: how many events were slow.
+        slowest: the slowest events, if they are among the slowest of the run so far.
+    """
+
+    failed: int = 0
+    failures: list[Notable] = []  # never changed
+    slow: int = 0
+    slowest: list[Notable] = []  # never changed
+
+
 @dataclass
 class Group:
     """What was recorded in one kind of place: the tests, a fixture, the threads that a test left.
 
     Attributes:
         registry: totals, without any single record.
-        phases: how often something was recorded there.
     """
 
     registry: Registry = field(default_factory=lambda: Registry(capacity=0))
-    phases: int = 0
 
 
 class Tally:
     """Adds up the parts of a run. A part is what one phase of a test, or one fixture, recorded.
+
+    Parts are of a kind, "test", "fixture", "orphans" or "outside", and somewhere: in a test, by its
+    nodeid, or in a fixture, by its name and scope.
 
     Args:
         slow: what takes longer is slow, in seconds.
@@ -69,57 +84,69 @@ class Tally:
         self.failures: list[Notable] = []
         self.failed = 0
 
-    def part(self, kind: str, where: str, registries: Iterable[Registry]) -> dict[str, Any] | None:
-        """Return what was recorded in one place as JSON-ready data for `add`; None for nothing.
+    def take(self, kind: str, where: str, watch: Watch) -> None:
+        """Add a part that was recorded in this process."""
+        watch.pour_into(self._group(kind, where).registry)
+        self._add(self._worst(where, watch))
 
-        Args:
-            kind: "test", "fixture", "orphans" or "outside".
-            where: the name of the place: a test's nodeid, a fixture's scope and name.
-        """
-        states = [one.export(records=False) for one in registries]
-        states = [state for state in states if state["finished"] or state["in_flight"]]
-        if not states:
-            return None
-        failed = [it for one in registries for it in _failures(one)]
-        bound = min(self._slow, self._least())
-        long = [it for one in registries for it in get_slow_events(bound, one)]
+    def part(self, kind: str, where: str, watch: Watch) -> dict[str, Any]:
+        """Return a part as JSON-ready data, for `add` in another process."""
+        worst = self._worst(where, watch)
+        self._add(worst)  # so that less and less is among the slowest
         return {
             "kind": kind,
             "where": where,
-            "states": states,
-            "failed": len(failed),
-            "failures": [_said(it) for it in failed[:FAILURES]],
-            "slow": sum(it.duration > self._slow for it in long),
-            "slowest": [_said(it) for it in sorted(long, key=duration_of)[::-1][: self._top]],
+            "registry": watch.export(records=False),
+            "worst": worst,
         }
 
-    def _least(self) -> float:
-        """Return the seconds that an event has to exceed to be among the slowest."""
-        return self.slowest[-1].seconds if len(self.slowest) >= self._top > 0 else 0.0
-
     def add(self, part: dict[str, Any]) -> None:
-        """Add a part, of this process or of another."""
-        kind, where = part["kind"], part["where"]
+        """Add a part that another process recorded."""
+        self._group(part["kind"], part["where"]).registry.merge(part["registry"])
+        failed, failures, slow, slowest = part["worst"]
+        failures, slowest = ([Notable(*one) for one in found] for found in (failures, slowest))
+        self._add(Worst(failed, failures, slow, slowest))
+
+    def _group(self, kind: str, where: str) -> Group:
         if kind == "test":
-            group = self.tests
             self.nodeids.add(where)
-        elif kind == "outside":
-            group = self.outside
-        else:
-            groups = self.fixtures if kind == "fixture" else self.orphans
-            group = groups.setdefault(where, Group())
-        group.phases += 1
-        for state in part["states"]:
-            group.registry.merge(state)
-        self.failed += part["failed"]
-        self.slow += part["slow"]
-        self.failures += [Notable(where, *said) for said in part["failures"]]
-        if part["slowest"]:
-            self.slowest += [Notable(where, *said) for said in part["slowest"]]
+            return self.tests
+        if kind == "outside":
+            return self.outside
+        groups = self.fixtures if kind == "fixture" else self.orphans
+        if where not in groups:
+            groups[where] = Group()
+        return groups[where]
+
+    def _worst(self, where: str, watch: Watch) -> Worst:
+        least = self.slowest[-1].seconds if len(self.slowest) >= self._top > 0 else 0.0
+        found = watch.notable(min(self._slow, least))
+        if not found:
+            return Worst()
+        failed = [record for record in found if record.status == Status.FAILED]
+        if failed:
+            forest = Forest(failed)
+            failed = [record for record in failed if forest.is_origin(record)]
+        long = [it for it in found if isinstance(it, EventMetrics) and it.duration > least]
+        long.sort(key=duration_of, reverse=True)
+        return Worst(
+            len(failed),
+            [_notable(where, record) for record in failed[:FAILURES]],
+            sum(isinstance(it, EventMetrics) and it.duration > self._slow for it in found),
+            [_notable(where, record) for record in long[: self._top]],
+        )
+
+    def _add(self, worst: Worst) -> None:
+        self.failed += worst.failed
+        self.slow += worst.slow
+        if worst.failures:
+            self.failures += worst.failures
+            if len(self.failures) > 2 * FAILURES:
+                self._order_failures()
+        if worst.slowest:
+            self.slowest += worst.slowest
             self.slowest.sort(key=lambda it: (-it.seconds, it.where, it.name))
             del self.slowest[self._top :]
-        if len(self.failures) > 2 * FAILURES:
-            self._order_failures()
 
     def _order_failures(self) -> None:
         # The same ones, whichever process was first.
@@ -141,16 +168,5 @@ class Tally:
         return whole
 
 
-def _failures(registry: Registry) -> list[Record]:
-    events = registry.events(status=Status.FAILED)
-    ops = registry.network_ops(status=Status.FAILED)
-    if not events and not ops:
-        return []
-    forest = Forest([*events, *ops])
-    records: list[Record] = [*events, *ops]
-    return [it for it in records if forest.is_origin(it)]
-
-
-def _said(record: Record) -> tuple[str, float, str | None, str | None]:
-    error = record.error if not isinstance(record, EventMetrics) or record.error else None
-    return name_of(record), duration_of(record), record.error_type, error
+def _notable(where: str, record: Record) -> Notable:
+    return Notable(where, name_of(record), duration_of(record), record.error_type, record.error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from volnux._text import seconds, size, visible
+from volnux._tree import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pytest_volnux._facts import Facts
     from volnux._tree import Node, Record
@@ -34,6 +35,8 @@ def tree(facts: Facts, marked: Sequence[Record] = (), *, indent: str = "  ") -> 
     rest = len(records) - len(shown)
     if rest:
         lines.append(f"  and {rest:,} more records")
+    if facts.missing:
+        lines.append(f"  and {facts.missing:,} records before them that were not kept")
     return [indent + line for line in lines]
 
 
@@ -49,7 +52,8 @@ def _shortened(lines: list[str]) -> list[str]:
 
 def _lines(node: Node, wanted: Collection[str], level: int) -> Iterator[str]:
     mark = "> " if node.task_id in wanted else "  "
-    yield (mark + "  " * level + _line(node))[:_WIDTH]
+    line = mark + "  " * level + _line(node)
+    yield line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
     for child in node.children:
         yield from _lines(child, wanted, level + 1)
     if node.more:
@@ -68,6 +72,26 @@ def _line(node: Node) -> str:
         error = f"{node.error_type}: {visible(node.error)}" if node.error else node.error_type
         parts.append(error)
     return "  ".join(parts)
+
+
+def errors(records: Iterable[Record]) -> str:
+    """Return what failed, and by which errors: `parse (ValueError)`."""
+    return listed(
+        f"{name_of(it)} ({it.error_type})" if it.error_type else name_of(it) for it in records
+    )
+
+
+def apart(value: float, limit: float, say: Callable[[Any], str]) -> tuple[str, str]:
+    """Return what a value and its limit are, in more digits where they look the same otherwise."""
+    if say(value) != say(limit):
+        return say(value), say(limit)
+    unit = "s" if say(0) == "0s" else " B"
+    return f"{value:,.12g}{unit}", f"{limit:,.12g}{unit}"
+
+
+def rounded_up(duration: float) -> float:
+    """Return seconds of few digits that are not less."""
+    return float(f"{duration * 1.05:.2g}")
 
 
 def listed(names: Iterable[str], limit: int = 6) -> str:

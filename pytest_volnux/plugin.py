@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from os.path import exists
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 TYPES = {
     "term": None,
     "json": "volnux-report.json",
+    "html": "volnux-report.html",
     "md": "volnux-report.md",
     "junit": None,
 }
@@ -34,9 +36,9 @@ BUDGET = {
     "allow_failed": "events that may fail (globs)",
 }
 _MARKER = (
-    "volnux(max_failed, max_seconds, max_retries, max_bytes, max_calls, hosts, events, allow_failed): "
-    "what may happen inside the test at most; what nearer markers and the ini file say of other keys "
-    "holds too."
+    "volnux(max_failed, max_seconds, max_retries, max_bytes, max_calls, hosts, events, allow_failed, "
+    "lint): what may happen inside the test at most; what nearer markers and the ini file say of other "
+    "keys holds too."
 )
 _NAME = "volnux-session"
 
@@ -51,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         const="term",
         metavar="TYPE[:DEST]",
         help="report what happened inside the tests; may be repeated. TYPE is term (as without one), "
-        "json, md or junit (properties of the JUnit file). DEST is a file.",
+        "json, html, md or junit (properties of the JUnit file). DEST is a file.",
     )
     group.addoption(
         "--volnux-slow",
@@ -71,6 +73,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="fail the run if more than N events were slow",
     )
+    group.addoption(
+        "--volnux-lint",
+        nargs="?",
+        const="warn",
+        metavar="warn|fail",
+        help="warn of tests that pass although something in them failed, was retried in vain, or "
+        "never ended; or fail them",
+    )
+    parser.addini("volnux_lint", "--volnux-lint")
     parser.addini("volnux_report", "--volnux-report, a TYPE[:DEST] a line", "linelist", default=[])
     parser.addini("volnux_slow", "--volnux-slow")
     parser.addini("volnux_top", "--volnux-top")
@@ -88,11 +99,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> None:
-    """Have `--volnux-report tests/` report on tests/, which is no TYPE."""
+    """Have `--volnux-report tests/` report on tests/, which is no TYPE; and so for `--volnux-lint`."""
+    alone = {"--volnux-report": "term", "--volnux-lint": "warn"}
     changed = False
     for place, argument in enumerate(args[:-1]):
-        if argument == "--volnux-report" and exists(args[place + 1].partition("::")[0]):
-            args[place] += "=term"
+        if argument in alone and exists(args[place + 1].partition("::")[0]):
+            args[place] += "=" + alone[argument]
             changed = True
     if changed:
         known = parser.parse_known_args(args, namespace=None)
@@ -102,8 +114,8 @@ def pytest_load_initial_conftests(
 def pytest_configure(config: pytest.Config) -> None:
     """Begin, if the whole run is asked about."""
     config.addinivalue_line("markers", _MARKER)
-    asked = ("report", "max_failed", "max_slow")
-    keys = ("report", "run_max_failed", "run_max_slow", *BUDGET)
+    asked = ("report", "max_failed", "max_slow", "lint")
+    keys = ("report", "run_max_failed", "run_max_slow", "lint", *BUDGET)
     if any(config.getoption(f"volnux_{name}") is not None for name in asked) or any(
         config.getini(f"volnux_{key}") for key in keys
     ):
@@ -138,6 +150,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     asking = [item for item in items if _asks(item)]
     if asking:
         session = _session(config)
+    # What the program says of its own steps, if it has been imported, and says anything.
+    budget = sys.modules.get("volnux.telemetry._budget")
+    if budget is not None and budget.BUDGETS:
+        session = _session(config)
+        session.watch_all()
     if session is not None:
         session.collected(items, asking)
 

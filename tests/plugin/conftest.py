@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
+import warnings
+
 import pytest
+
+# Loaded once and for all: inner runs forget what they have loaded, and the compiled part would stay
+# with the volnux of the first of them.
+import pytest_volnux._session  # noqa: F401
 
 #: What makes the inner run another than that of a user's.
 INHERITED = (
@@ -57,11 +64,18 @@ def suite(pytester, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     pytester.makepyfile(program=PROGRAM)
 
-    def run(text, *arguments, ini="", **files):
+    def run(text, *arguments, ini="", apart=False, **files):
         pytester.makepyfile(test_it=text, **files)
         pytester.makeini(
             "[pytest]\npythonpath = .\nasyncio_default_fixture_loop_scope = function\n" + ini
         )
-        return pytester.runpytest_inprocess(*arguments)
+        if apart:  # in a process of its own
+            return pytester.runpytest_subprocess(*arguments)
+        # In a context of its own: what it leaves open is not current in the next one. And a warning
+        # is no error there, as it is here.
+        context = contextvars.copy_context()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            return context.run(pytester.runpytest_inprocess, *arguments)
 
     return run

@@ -39,8 +39,8 @@ def test_it():
     result.assert_outcomes(failed=1)
     assert told(result).split("\n") == [
         "over budget: max_failed, max_retries, max_bytes, max_calls, hosts",
-        "  max_failed=0                  1 failed: parse",
-        "  max_retries=1                 2 retries of flaky",
+        "  max_failed=0                  1 failed: parse (ValueError)",
+        "  max_retries=1                 2 retries of flaky after TimeoutError",
         "  max_bytes=1000                200 B sent, 1.95 KiB received, in 2 operations",
         "  max_calls=2                   4 events: load, fetch, flaky, parse",
         "  hosts=['localhost', '127.*']  2 operations with api.example.org:443",
@@ -114,6 +114,24 @@ def test_it(volnux):
         pass
 """
     ).assert_outcomes(passed=1)
+
+
+def test_what_may_fail_already_stands_in_the_marker_that_is_proposed(suite):
+    """It would not hold any more otherwise, as the nearest marker wins."""
+    result = suite(
+        """
+import pytest
+from program import *
+
+@pytest.mark.volnux(max_failed=0, allow_failed=["load"])
+def test_it():
+    try:
+        parse(fails=True)
+    except ValueError:
+        pass
+"""
+    )
+    assert "to allow it: @pytest.mark.volnux(allow_failed=['load', 'parse'])" in result.outlines
 
 
 def test_the_nearest_marker_wins_key_by_key(suite):
@@ -215,13 +233,106 @@ def test_a_test_that_fails_by_itself_says_so_alone(suite):
     result.stdout.fnmatch_lines(["*Captured volnux call*", "  load  *s"])
 
 
+def test_an_assert_of_the_fixture_says_it_once(suite):
+    """Its text shows what happened already."""
+    result = suite(
+        "from program import *\n"
+        "def test_it(volnux):\n    load()\n    volnux.assert_not_recorded('load')\n"
+    )
+    result.assert_outcomes(failed=1)
+    assert "Captured volnux" not in result.stdout.str()
+
+
+class TestOfTheProgram:
+    """`traced_event(budget=Budget(...))`: no test says anything, and each is held to it."""
+
+    PROGRAM = """
+import pytest
+from volnux.telemetry import Budget, traced_event
+
+@traced_event(budget=Budget(max_calls=1))
+def ask():
+    pass
+
+@traced_event("named", budget=Budget(max_calls=1))
+async def other():
+    pass
+
+@traced_event(budget=Budget(max_calls=1))
+class Repository:
+    @staticmethod
+    def find():
+        pass
+    def save(self):
+        pass
+"""
+
+    def test_a_test_in_which_it_does_more_fails(self, suite):
+        """Each by the name of its event."""
+        result = suite(
+            self.PROGRAM
+            + """
+import asyncio
+
+def test_well():
+    ask()
+    Repository.find()
+    Repository().save()
+
+def test_function():
+    ask()
+    ask()
+
+def test_coroutine():
+    asyncio.run(other())
+    asyncio.run(other())
+
+def test_method():
+    for _ in range(3):
+        Repository.find()
+
+def test_block():
+    for _ in range(2):
+        with traced_event("block", budget=Budget(max_calls=1)):
+            pass
+"""
+        )
+        result.assert_outcomes(passed=1, failed=4)
+        result.stdout.fnmatch_lines(
+            [
+                "FAILED test_it.py::test_function - Failed: over budget: ask: max_calls",
+                "FAILED test_it.py::test_coroutine - Failed: over budget: named: max_calls",
+                "FAILED test_it.py::test_method - Failed: over budget: Repository.find: max_calls",
+                "FAILED test_it.py::test_block - Failed: over budget: block: max_calls",
+            ]
+        )
+
+    def test_a_marker_is_nearer(self, suite):
+        """It can allow more, key by key."""
+        result = suite(
+            self.PROGRAM
+            + """
+@pytest.mark.volnux(events={"ask": {"max_calls": 2}})
+def test_more():
+    ask()
+    ask()
+
+@pytest.mark.volnux(events={"ask": {"max_seconds": 60}})
+def test_as_before():
+    ask()
+    ask()
+"""
+        )
+        result.assert_outcomes(passed=1, failed=1)
+
+
 WRONG = {
     "a typo": ("max_cals=1", "it knows no 'max_cals'; did you mean max_calls?"),
     "a stranger": (
         "colour=1",
         (
             "it knows no 'colour'; it knows max_failed, max_seconds, max_retries, max_bytes, max_calls, "
-            "hosts, events, allow_failed"
+            "hosts, events, allow_failed, lint"
         ),
     ),
     "a text": ("max_calls='3'", "max_calls is a whole number, not '3'"),

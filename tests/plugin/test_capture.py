@@ -22,10 +22,9 @@ def attributed(request, volnux):
 def attributed(suite, pytester):
     """Run a suite, and say which test has which events."""
 
-    def run(text, *arguments, passed, **outcomes):
-        result = suite(
-            "import pytest\nfrom program import *\n" + text, *arguments, conftest=CONFTEST
-        )
+    def run(text, *arguments, passed, apart=False, **outcomes):
+        text = "import pytest\nfrom program import *\n" + text
+        result = suite(text, *arguments, conftest=CONFTEST, apart=apart)
         assert result.parseoutcomes() == {"passed": passed, **outcomes}
         lines = (pytester.path / "attributed.txt").read_text("utf-8").splitlines()
         return dict(line.split(": ", 1) for line in lines)

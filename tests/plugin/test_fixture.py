@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from tenacity import Retrying, stop_after_attempt
 
 from pytest_volnux._fixture import VolnuxFixture
 from volnux.telemetry import Registry, capture, network_op, record_retry, traced_event
+from volnux.telemetry.retries import traced_retrying
 from volnux.telemetry.testing import FakeClock
 
 
@@ -117,11 +119,11 @@ class TestAsking:
 CASES = {
     "failed": (
         lambda it: it.assert_no_failed(),
-        f"1 failed: parse\n\n{tree(5)}\n\nto allow it: volnux.allow_failed('parse')",
+        f"1 failed: parse (ValueError)\n\n{tree(5)}\n\nto allow it: volnux.allow_failed('parse')",
     ),
     "failed inside of one": (
         lambda it: it.assert_no_failed("sy*"),
-        f"1 failed: parse\n\n{tree(5)}\n\nto allow it: volnux.allow_failed('parse')",
+        f"1 failed: parse (ValueError)\n\n{tree(5)}\n\nto allow it: volnux.allow_failed('parse')",
     ),
     "slow": (
         lambda it: it.assert_no_slow(1.0),
@@ -161,12 +163,14 @@ CASES = {
     ),
     "order": (
         lambda it: it.assert_order("fetch", "load"),
-        "no event 'load' began after 'fetch'; they began so: sync, load, fetch, parse\n\n"
+        "no event 'load' began after 'fetch'; they began so: sync, load x2, fetch, parse\n\n"
         + tree(1, 2),
     ),
     "retried too often": (
         lambda it: it.assert_retries("fetch", max=0),
-        "1 retry of 'fetch', at most 0 are allowed\n\n" + tree(3) + "\n\nto allow it: max=1",
+        "1 retry of 'fetch' after TimeoutError, at most 0 are allowed\n\n"
+        + tree(3)
+        + "\n\nto allow it: max=1",
     ),
     "not retried so often": (
         lambda it: it.assert_retries("fetch", exactly=2, error_type=TimeoutError),
@@ -207,19 +211,25 @@ CASES = {
         lambda it: it.assert_only_hosts("localhost", "127.*"),
         "1 operation with other hosts: api.example.org:443\n\n"
         + tree(4)
-        + "\n\nto allow it: volnux.assert_only_hosts('api.example.org', ...)",
+        + "\n\nto allow it: volnux.assert_only_hosts('localhost', '127.*', 'api.example.org')",
     ),
     "any network": (
         lambda it: it.assert_no_network(),
         "1 network operation, and there was to be none: GET api.example.org:443\n\n"
         + tree(4)
-        + "\n\nto allow it: volnux.assert_only_hosts(...)",
+        + "\n\nto allow it: volnux.assert_only_hosts('api.example.org')",
     ),
     "repeated": (
         lambda it: it.assert_no_repeats(),
-        "repeated more than once: load x2 in sync\n\n" + tree(1, 2) + "\n\nto allow it: max=2",
+        "ran more than once: load x2 in sync\n\n" + tree(1, 2) + "\n\nto allow it: max=2",
     ),
 }
+
+
+def _one(clock):
+    with capture(isolated=True, clock=clock) as registry, traced_event("step"):
+        pass
+    return registry
 
 
 class TestFailures:
@@ -236,12 +246,53 @@ class TestFailures:
             "no event 'load'; no event was recorded"
         )
 
+    def test_of_telemetry_that_is_off_say_so(self, monkeypatch):
+        """That is why nothing was recorded."""
+        monkeypatch.setenv("VOLNUX_TELEMETRY", "off")
+        empty = VolnuxFixture(lambda: [Registry()])
+        assert text_of(lambda: empty.assert_recorded("load")) == (
+            "no event 'load'; no event was recorded, for VOLNUX_TELEMETRY switches telemetry off"
+        )
+
     def test_of_what_has_not_ended(self, clock):
         """It is shown with its age."""
         with capture(isolated=True, clock=clock) as registry, traced_event("server"):
             clock.advance(2.0)
             it = VolnuxFixture(lambda: [registry])
             assert text_of(it.assert_no_leaks) == "1 not ended: server\n\n> server  2.00s  running"
+
+    def test_of_a_little_too_much_has_the_digits_that_show_it(self, clock):
+        """Two numbers that look the same would be a riddle."""
+        with (
+            capture(isolated=True, clock=clock) as registry,
+            traced_event("upload"),
+            network_op("files.example.org", 443, "PUT") as op,
+        ):
+            op.sent(65_537)
+            clock.advance(1.0001)
+        it = VolnuxFixture(lambda: [registry])
+        for call, text in (
+            (
+                lambda: it.assert_bytes(max_sent=65_536),
+                "65,537 B sent, at most 65,536 B are allowed",
+            ),
+            (
+                lambda: it.assert_max_seconds("upload", 1.0),
+                "the longest of 1 event 'upload' took 1.0001s, at most 1s is allowed",
+            ),
+        ):
+            assert text_of(call).partition("\n")[0] == text
+
+    def test_of_more_than_is_kept_says_so(self, clock):
+        """What was let go can be no part of it."""
+        registry = Registry(capacity=2)
+        for _ in range(5):
+            registry.merge(_one(clock).export())
+        text = text_of(lambda: VolnuxFixture(lambda: [registry]).assert_not_recorded("step"))
+        assert text == (
+            "2 events 'step', and there was to be none\n\n> step  0s\n> step  0s\n"
+            "  and 3 records before them that were not kept"
+        )
 
     def test_of_very_much_is_short(self, clock):
         """What is to blame is in it, the rest is counted."""
@@ -254,6 +305,140 @@ class TestFailures:
         assert len(lines) < 50
         assert ">   step 120  5.00s" in lines
         assert any(re.fullmatch(r" +and \d+ more lines", line) for line in lines)
+
+
+class TestRepeats:
+    def test_of_the_test_itself(self, clock):
+        """What runs in no event is the test's, and counts as well."""
+        with capture(isolated=True, clock=clock) as registry:
+            for _ in range(3):
+                with network_op("api.example.org", 443, "GET"):
+                    pass
+        it = VolnuxFixture(lambda: [registry])
+        assert text_of(lambda: it.assert_no_repeats("GET *", max=2)) == (
+            "ran more than 2 times: GET api.example.org:443 x3 in the test\n\n"
+            + "\n".join(["> GET api.example.org:443  0s  0 B sent, 0 B received"] * 3)
+            + "\n\nto allow it: max=3"
+        )
+
+    def test_of_retries_are_none(self, clock):
+        """Each attempt may do once what is done once."""
+        with capture(isolated=True, clock=clock) as registry, traced_event("pay") as event:
+            for number in range(3):
+                if number:
+                    event.retry(TimeoutError("too slow"), delay=0.0)
+                with network_op("api.example.org", 443, "GET"):
+                    pass
+        it = VolnuxFixture(lambda: [registry])
+        it.assert_no_repeats()
+        with capture(isolated=True, clock=clock) as registry, traced_event("pay") as event:
+            event.retry(TimeoutError("too slow"), delay=0.0)
+            for _ in range(3):
+                with network_op("api.example.org", 443, "GET"):
+                    pass
+        it = VolnuxFixture(lambda: [registry])
+        assert text_of(it.assert_no_repeats).startswith(
+            "ran more than once: GET api.example.org:443 x3 in pay\n"
+        )
+        it.assert_no_repeats(max=2)
+
+
+class TestFailuresThatARetryGotOver:
+    def pay(self, clock, *, last=None, swallowed=False):
+        """An event that is retried once, with an operation in each attempt."""
+        with capture(isolated=True, clock=clock) as registry:
+            try:
+                with traced_event("checkout"), traced_event("pay") as event:
+                    for error in (TimeoutError("too slow"), last):
+                        try:
+                            with network_op("pay.example.org", 443, "POST"):
+                                clock.advance(0.5)
+                                if error:
+                                    raise error
+                        except TimeoutError:
+                            event.retry(error, delay=1.0)
+                            clock.advance(1.0)
+                    if swallowed:
+                        try:
+                            with traced_event("log"):
+                                raise OSError("disk full")
+                        except OSError:
+                            pass
+            except ValueError:
+                pass
+        return VolnuxFixture(lambda: [registry])
+
+    def test_are_retries(self, clock):
+        """None failed, and one retry at most, can both hold."""
+        it = self.pay(clock)
+        it.assert_no_failed()
+        it.assert_retries("pay", max=1)
+        assert repr(it) == "<volnux: 2 events, 2 network ops, 0 failed>"
+
+    def test_fail_where_it_did_not(self, clock):
+        """Then all of it did."""
+        text = text_of(self.pay(clock, last=ValueError("no")).assert_no_failed)
+        assert text.startswith(
+            "2 failed: POST pay.example.org:443 (TimeoutError), POST pay.example.org:443 (ValueError)\n\n  checkout  2.00s  failed  ValueError\n"
+        )
+
+    def test_are_not_what_fails_in_the_last_attempt(self, clock):
+        """That was not tried again."""
+        text = text_of(self.pay(clock, swallowed=True).assert_no_failed)
+        assert text.partition("\n")[0] == "1 failed: log (OSError)"
+
+
+class TestRetries:
+    def test_that_were_given_up_are_no_recovery(self, clock):
+        """Though what gave up went on, and completed."""
+        retrying = traced_retrying(
+            Retrying(stop=stop_after_attempt(2), sleep=clock.advance, reraise=True)
+        )
+
+        def work():
+            raise TimeoutError("too slow")
+
+        with (
+            capture(isolated=True, clock=clock) as registry,
+            traced_event("download"),
+            pytest.raises(TimeoutError),
+        ):
+            retrying(work)
+        assert text_of(lambda: VolnuxFixture(lambda: [registry]).assert_recovered("download")) == (
+            "'download' was retried after TimeoutError, and did not recover\n\n"
+            "> download  0s  2 attempts"
+        )
+        assert registry.retry_stats().exhausted == 1
+
+    def test_say_which_errors_there_were(self, clock):
+        """All of them, with how often where there are several; none where none was given."""
+        with capture(isolated=True, clock=clock) as registry, traced_event("pay") as event:
+            for error in (TimeoutError(), OSError(), TimeoutError()):
+                event.retry(error, delay=0.0)
+            with traced_event("load") as inner:
+                inner.retry()
+        it = VolnuxFixture(lambda: [registry])
+        for name, text in (
+            ("pay", "3 retries of 'pay' after OSError x1, TimeoutError x2, at most 1 is allowed"),
+            ("load", "1 retry of 'load', at most 0 are allowed"),
+        ):
+            limit = 1 if name == "pay" else 0
+            found = text_of(lambda name=name, limit=limit: it.assert_retries(name, max=limit))
+            assert found.partition("\n")[0] == text
+
+    def test_in_vain_are_no_recovery(self, clock):
+        """And it is said what they were for."""
+        with capture(isolated=True, clock=clock) as registry:
+            try:
+                with traced_event("pay") as event:
+                    event.retry(TimeoutError("too slow"), delay=0.0)
+                    raise TimeoutError("for good")
+            except TimeoutError:
+                pass
+        assert text_of(lambda: VolnuxFixture(lambda: [registry]).assert_recovered("pay")) == (
+            "'pay' was retried after TimeoutError, and did not recover\n\n"
+            "> pay  0s  failed  2 attempts  TimeoutError: for good"
+        )
 
 
 class TestAllowing:
@@ -291,8 +476,20 @@ class TestMistakes:
             ),
             (
                 lambda it: it.assert_max_seconds("load", 1.0, quantile=99),
-                "quantile is more than 0 and at most 1, such as 0.9, not 99",
+                "quantile is above 0 and at most 1, such as 0.9, not 99",
             ),
+            (
+                lambda it: it.assert_no_slow("load"),
+                "threshold_seconds is a number of seconds, not 'load'",
+            ),
+            (lambda it: it.assert_max_seconds("load", -1), "seconds is 0 or more, not -1"),
+            (
+                lambda it: it.assert_recorded("load", "failed"),
+                "count is a whole number, not 'failed'",
+            ),
+            (lambda it: it.assert_retries("load", max=-1), "max is 0 or more, not -1"),
+            (lambda it: it.assert_bytes(max_sent=1.5), "max_sent is a whole number, not 1.5"),
+            (lambda it: it.assert_no_repeats("load", max=-2), "max is 0 or more, not -2"),
         ],
     )
     def test_name_the_way_out(self, recorded, call, text):

@@ -217,7 +217,7 @@ class TestGates:
 
 WRONG = {
     "--volnux-report=jsn:out.json": "--volnux-report=jsn:out.json: it knows no 'jsn'; did you mean json?",
-    "--volnux-report=pdf": "--volnux-report=pdf: it knows no 'pdf'; it knows term, json, md, junit",
+    "--volnux-report=pdf": "--volnux-report=pdf: it knows no 'pdf'; it knows term, json, html, md, junit",
     "--volnux-report=term:out.txt": (
         "--volnux-report=term:out.txt: term is written to no file of its own"
     ),

@@ -1,0 +1,112 @@
+"""The processes that tests start: what they record is the test's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from volnux.telemetry._home import HOME, prefix, save_at_end, taken
+
+try:
+    from resource import RUSAGE_CHILDREN, getrusage
+except ImportError:  # on Windows
+    getrusage = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volnux.telemetry._watch import Turns, Watch
+
+
+class Children:
+    """Brings home what child processes have recorded, when they have ended.
+
+    Covered are `multiprocessing` and process pools by any start method, and other Pythons that
+    import volnux, however they are started. Not covered are bare `os.fork`, and processes that are
+    killed.
+
+    Args:
+        turns: whose turn it is, in a child that was forked as well.
+    """
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._folder = ""
+        self._pid = os.getpid()
+        self._before: str | None = None
+        self._prepare: Any = None
+        #: Whether children may end that are not ours to wait for, and what those have cost that were.
+        self._has_server = False
+        self._seen = 0
+
+    def expect(self, number: int) -> None:
+        """Have children that start from now on come home as those of a test, by its number."""
+        if not self._folder:
+            self._begin()
+        os.environ[HOME] = f"{self._folder}{os.sep}{number}"
+
+    def _begin(self) -> None:
+        from multiprocessing import spawn, util
+
+        self._folder = tempfile.mkdtemp(prefix=prefix())
+        self._before = os.environ.get(HOME)
+        util.register_after_fork(self, Children._in_child)
+        # The server that forks has the environment of when it was started.
+        module: Any = spawn
+        self._prepare = prepare = module.get_preparation_data
+
+        def get_preparation_data(name: str) -> dict[str, Any]:
+            self._has_server = True
+            return {**prepare(name), "volnux": _Environment(os.environ.get(HOME, ""))}
+
+        module.get_preparation_data = get_preparation_data
+
+    def _in_child(self) -> None:
+        """In a child that multiprocessing has forked: whose turn it is, it knows from its parent."""
+        if self._folder and os.getpid() != self._pid:
+            now = self._turns.now
+            if now is not None:
+                save_at_end(os.environ.get(HOME, ""), lambda: now)
+
+    def bring(self, whose: Callable[[int], Watch]) -> None:
+        """Add what has come to the registry of the test that it belongs to."""
+        if self._folder and self._may_have_come():
+            for number, state in taken(self._folder):
+                whose(number).merge(state)
+
+    def _may_have_come(self) -> bool:
+        """Return whether a look into the folder is worth its time: who has ended has cost something."""
+        if self._has_server or getrusage is None:
+            return True
+        cost = getrusage(RUSAGE_CHILDREN).ru_minflt
+        if cost == self._seen:
+            return False
+        self._seen = cost
+        return True
+
+    def forget(self) -> None:
+        """Expect no more, and leave nothing behind."""
+        if self._folder and os.getpid() == self._pid:
+            from multiprocessing import spawn
+
+            module: Any = spawn
+            module.get_preparation_data = self._prepare
+            if self._before is None:
+                os.environ.pop(HOME, None)
+            else:
+                os.environ[HOME] = self._before
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ""
+
+
+class _Environment:
+    """Part of what a child unpickles first: it says where home is."""
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not a function of ours: a child that cannot import this must run all the same.
+        return exec, (f"import os; os.environ[{HOME!r}] = {self._home!r}",)

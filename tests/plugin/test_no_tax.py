@@ -1,0 +1,96 @@
+"""What the plugin costs a suite that does not use it: nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+LOADED = """
+import sys
+
+def test_it():
+    names = sorted(name for name in sys.modules if name.startswith(("volnux", "pytest_volnux")))
+    assert names == ["pytest_volnux", "pytest_volnux.plugin"], names
+"""
+
+
+@pytest.fixture
+def bare(pytester, monkeypatch):
+    """Run pytest as a program of its own on one file, and return what it printed."""
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(text, *arguments):
+        pytester.makepyfile(test_it=text)
+        command = [sys.executable, "-W", "error::pytest.PytestAssertRewriteWarning", "-c"]
+        command += [
+            "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))",
+            *("-p", "no:asyncio", "-p", "no:run-parallel", "-p", "no:cacheprovider"),
+        ]
+        done = subprocess.run(
+            [*command, *arguments, "test_it.py"],
+            capture_output=True,
+            text=True,
+            cwd=pytester.path,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_it_imports_nothing_of_volnux(bare):
+    """Neither the library nor the rest of itself."""
+    bare(LOADED)
+
+
+def test_it_writes_nothing(bare, pytester):
+    """No file beside those that pytest writes."""
+    bare("def test_it():\n    pass\n")
+    names = {path.name for path in pytester.path.iterdir()}
+    assert names <= {"test_it.py", "__pycache__"}
+
+
+def test_it_says_nothing(bare):
+    """But for its name among the plugins, and what `--help` and `--markers` are for."""
+    lines = bare("def test_it():\n    pass\n").splitlines()
+    assert [line for line in lines if "volnux" in line and not line.startswith("plugins:")] == []
+
+
+def test_volnux_may_be_imported_before_pytest(pytester):
+    """The package cannot be rewritten any more then, and a warning of that may be an error."""
+    pytester.makepyfile(test_it="import volnux.telemetry\ndef test_it():\n    pass\n")
+    program = (
+        "import sys, volnux.telemetry, pytest; sys.exit(pytest.main(['-W', 'error', 'test_it.py']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "-p", "no:asyncio"],
+        capture_output=True,
+        text=True,
+        cwd=pytester.path,
+        check=False,
+        timeout=120,
+    )
+    assert "PytestAssertRewriteWarning" not in done.stdout + done.stderr
+
+
+def test_it_can_be_switched_off(suite):
+    """By the name of its entry point."""
+    result = suite("def test_it(volnux):\n    pass\n", "-p", "no:volnux")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fixture 'volnux' not found*"])
+
+
+def test_help_and_markers_say_what_there_is(suite):
+    """Everything that can be asked for, in the terminal."""
+    text = suite("", "--help").stdout.str()
+    for option in ("--volnux-report", "--volnux-slow", "--volnux-top", "--volnux-max-failed"):
+        assert option in text
+    for key in ("volnux_report", "volnux_hosts", "volnux_max_calls"):
+        assert key in text
+    text = suite("", "--markers").stdout.str()
+    assert "@pytest.mark.volnux(max_failed, max_seconds," in text
