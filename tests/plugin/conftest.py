@@ -11,6 +11,14 @@ import pytest
 # with the volnux of the first of them.
 import pytest_volnux._session  # noqa: F401
 
+#: The plugins that an inner run loads, where something of it says so: all of them take their time.
+PLUGINS = {
+    "-n": "xdist.plugin",
+    "--reruns": "pytest_rerunfailures",
+    "--parallel-threads": "pytest_run_parallel.plugin",
+    "pytest_asyncio": "pytest_asyncio.plugin",
+    "anyio": "anyio.pytest_plugin",
+}
 #: What makes the inner run another than that of a user's.
 INHERITED = (
     "PYTEST_ADDOPTS",
@@ -64,11 +72,20 @@ def suite(pytester, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     pytester.makepyfile(program=PROGRAM)
 
-    def run(text, *arguments, ini="", apart=False, **files):
+    def run(text, *arguments, ini="", apart=False, autoload=False, **files):
         pytester.makepyfile(test_it=text, **files)
-        pytester.makeini(
-            "[pytest]\npythonpath = .\nasyncio_default_fixture_loop_scope = function\n" + ini
-        )
+        loaded = [
+            plugin
+            for word, plugin in PLUGINS.items()
+            if word in text or any(argument.startswith(word) for argument in arguments)
+        ]
+        if autoload or "pytest_asyncio.plugin" in loaded:
+            ini += "asyncio_default_fixture_loop_scope = function\n"
+        pytester.makeini("[pytest]\npythonpath = .\n" + ini)
+        if not autoload:
+            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            plugins = ["pytest_volnux.plugin", *loaded]
+            arguments = (*(word for name in plugins for word in ("-p", name)), *arguments)
         if apart:  # in a process of its own
             return pytester.runpytest_subprocess(*arguments)
         # In a context of its own: what it leaves open is not current in the next one. And a warning

@@ -16,6 +16,10 @@ def test_it():
 """
 
 
+#: What is installed here and takes its time to load.
+OTHERS = ("asyncio", "run-parallel", "anyio", "hypothesispytest", "rerunfailures", "cacheprovider")
+
+
 @pytest.fixture
 def bare(pytester, monkeypatch):
     """Run pytest as a program of its own on one file, and return what it printed."""
@@ -27,7 +31,7 @@ def bare(pytester, monkeypatch):
         command = [sys.executable, "-W", "error::pytest.PytestAssertRewriteWarning", "-c"]
         command += [
             "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))",
-            *("-p", "no:asyncio", "-p", "no:run-parallel", "-p", "no:cacheprovider"),
+            *(word for name in OTHERS for word in ("-p", f"no:{name}")),
         ]
         done = subprocess.run(
             [*command, *arguments, "test_it.py"],
@@ -64,11 +68,9 @@ def test_it_says_nothing(bare):
 def test_volnux_may_be_imported_before_pytest(pytester):
     """The package cannot be rewritten any more then, and a warning of that may be an error."""
     pytester.makepyfile(test_it="import volnux.telemetry\ndef test_it():\n    pass\n")
-    program = (
-        "import sys, volnux.telemetry, pytest; sys.exit(pytest.main(['-W', 'error', 'test_it.py']))"
-    )
+    program = "import sys, volnux.telemetry, pytest; sys.exit(pytest.main(['-W', 'error', '-p', 'no:asyncio', 'test_it.py']))"
     done = subprocess.run(
-        [sys.executable, "-c", program, "-p", "no:asyncio"],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         cwd=pytester.path,
@@ -80,7 +82,7 @@ def test_volnux_may_be_imported_before_pytest(pytester):
 
 def test_it_can_be_switched_off(suite):
     """By the name of its entry point."""
-    result = suite("def test_it(volnux):\n    pass\n", "-p", "no:volnux")
+    result = suite("def test_it(volnux):\n    pass\n", "-p", "no:volnux", autoload=True)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'volnux' not found*"])
 
