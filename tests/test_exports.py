@@ -24,9 +24,9 @@ LISTED = listed()
 
 
 def test_the_reference_lists_every_public_module():
-    """The facade, the retry adapters, the spools and the test kit are all there is."""
+    """The facade, the retry adapters, the spools, the test kit and the plugin are all there is."""
     modules = ["", ".retries", ".spools", ".testing"]
-    assert sorted(LISTED) == [f"volnux.telemetry{name}" for name in modules]
+    assert sorted(LISTED) == ["pytest_volnux", *(f"volnux.telemetry{name}" for name in modules)]
 
 
 @pytest.mark.parametrize("module", LISTED)
