@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from volnux.telemetry._home import HOME, prefix, save_at_end, taken
@@ -35,6 +36,7 @@ class Children:
         self._turns = turns
         self._folder = ""
         self._pid = os.getpid()
+        self._lock = allocate_lock()
         self._before: str | None = None
         self._prepare: Any = None
         #: Whether children may end that are not ours to wait for, and what those have cost that were.
@@ -72,9 +74,10 @@ class Children:
 
     def bring(self, whose: Callable[[int], Watch]) -> None:
         """Add what has come to the registry of the test that it belongs to."""
-        if self._folder and self._may_have_come():
-            for number, state in taken(self._folder):
-                whose(number).merge(state)
+        with self._lock:  # a test may ask from several threads
+            if self._folder and self._may_have_come():
+                for number, state in taken(self._folder):
+                    whose(number).merge(state)
 
     def _may_have_come(self) -> bool:
         """Return whether a look into the folder is worth its time: who has ended has cost something."""

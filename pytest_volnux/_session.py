@@ -81,7 +81,10 @@ class Session:
         attempt = self._capture.attempt
 
         def registries() -> list[Registry]:
-            return list(attempt.watches()) if attempt is not None else []
+            if attempt is None:
+                return []
+            self._capture.bring_home()
+            return list(attempt.watches())
 
         item.stash[_FIXTURE] = made = VolnuxFixture(registries)
         return made

@@ -103,7 +103,9 @@ def test_it_is_known_by_the_names_of_the_events(budgets):
 
 def test_nothing_is_remembered_without_one(budgets):
     """And `traced_event` of a name is one object, as before."""
-    assert traced_event("block") is traced_event("block")
-    assert traced_event("block", budget=Budget()) is not traced_event("block")
-    assert set(budgets) == {"block"}
-    assert "block" not in BUDGETS
+    assert traced_event("a block of this test") is traced_event("a block of this test")
+    assert traced_event("a block of this test", budget=Budget()) is not traced_event(
+        "a block of this test"
+    )
+    assert set(budgets) == {"a block of this test"}
+    assert "a block of this test" not in BUDGETS

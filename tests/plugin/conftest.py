@@ -70,6 +70,10 @@ def suite(pytester, monkeypatch):
     for name in INHERITED:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
+    # What the steps of one suite may come to is not said of the next.
+    monkeypatch.setattr("volnux.telemetry._events.BUDGETS", budgets := {})
+    monkeypatch.setattr("volnux.telemetry._budget.BUDGETS", budgets)
+    monkeypatch.setattr("pytest_volnux._session.BUDGETS", budgets)
     pytester.makepyfile(program=PROGRAM)
 
     def run(text, *arguments, ini="", apart=False, autoload=False, **files):

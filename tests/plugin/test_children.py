@@ -66,6 +66,28 @@ def test_three():
     ) == {"test_one": "load", "test_two": "parse fetch", "test_three": ""}
 
 
+def test_the_test_can_ask_about_them(suite):
+    """As soon as they have ended, from several threads at once, too."""
+    suite(
+        WORK
+        + """
+import threading
+
+def test_it(volnux):
+    run("from program import *", "load()")
+    volnux.assert_recorded("load", count=1)
+    run("from program import *", "parse()")
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(len(volnux.events()))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [2] * 8
+"""
+    ).assert_outcomes(passed=1)
+
+
 def test_budgets_know_them(suite):
     """And the failure shows what they did."""
     result = suite(

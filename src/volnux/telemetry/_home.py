@@ -47,12 +47,18 @@ def save_at_end(start: str, find: Callable[[], Registry]) -> None:
             waiting.clear()
             _save(start, find())
 
+    def begin(_: object) -> None:
+        if os.getpid() in waiting:
+            util.Finalize(None, save, exitpriority=-100)
+        else:
+            save_at_end(start, find)
+
     atexit.register(save)
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
-        # A child of it ends without what `atexit` does, and forgets this when it begins.
-        util.Finalize(None, save, exitpriority=-100)
-        util.register_after_fork(save, lambda _: save_at_end(start, find))
+        # Its children end without what `atexit` does, and forget what they had to do when they begin.
+        begin(None)
+        util.register_after_fork(save, begin)
 
 
 def _save(start: str, registry: Registry) -> None:
