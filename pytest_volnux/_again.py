@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_volnux._facts import matches
+from pytest_volnux._text import listed
 from volnux._tree import name_of
 from volnux.telemetry import EventMetrics
 
@@ -41,9 +43,16 @@ def repeats(facts: Facts, glob: str, most: int) -> list[Repeat]:
         tries = 1 + around.retry_count if isinstance(around, EventMetrics) else 1
         if len(records) > most * tries:
             where = "the test" if around is None else name_of(around)
-            said = f"{name} x{len(records)} in {where}"
+            said = f"{name} x{len(records)} in {where}{_places(facts, records)}"
             found.append(Repeat(said, records, -(-len(records) // tries)))
     return found
+
+
+def _places(facts: Facts, records: Iterable[Record]) -> str:
+    """Return the lines of the program that began them: ` (shop.py:31)`."""
+    found = [facts.places[it.task_id] for it in records if it.task_id in facts.places]
+    lines = dict.fromkeys(f"{os.path.relpath(path)}:{line}" for path, line in found)
+    return f" ({listed(lines, 3)})" if lines else ""
 
 
 def retries_of(event: EventMetrics, error_type: str | None = None) -> int:

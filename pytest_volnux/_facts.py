@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from volnux._tree import Forest, duration_of, name_of, place_of
 from volnux.telemetry import EventMetrics, Status
 from volnux.telemetry._switch import is_disabled
+from volnux.telemetry._watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,10 @@ class Facts:
         registries = tuple(registries)
         self.events: list[EventMetrics] = [it for one in registries for it in one.events()]
         self.ops: list[NetworkMetrics] = [it for one in registries for it in one.network_ops()]
+        #: By `task_id`, the file and the line of the program that began it, if somebody may ask.
+        self.places: dict[str, tuple[str, int]] = {}
+        for one in registries:
+            self.places.update(one.places() if isinstance(one, Watch) else {})
         self.missing = sum(one.health().evicted for one in registries)
         records: list[Record] = [*self.events, *self.ops]
         self._by_id = {it.task_id: it for it in records}

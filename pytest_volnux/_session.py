@@ -86,6 +86,7 @@ class Session:
             self._capture.bring_home()
             return list(attempt.watches())
 
+        self._capture.turns.places = {}  # which takes its time, and only who has this can ask
         item.stash[_FIXTURE] = made = VolnuxFixture(registries)
         return made
 

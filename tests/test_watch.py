@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 
 import pytest
@@ -266,3 +267,38 @@ def test_what_is_notable(turns):
         "NetworkMetrics",
     ]
     assert {it.event_name for it in watch.notable(1.0)[:2]} == {"long", "failed"}
+
+
+def test_places_of_the_program_are_known_while_somebody_may_ask(turns):
+    """The line that called what is traced, in whatever it is traced with."""
+    watch = Watch(turns)
+    turns.give(watch)
+    step("before")
+    turns.places = {}
+
+    @traced_event("function")
+    def function():
+        pass
+
+    function()
+    first = sys._getframe().f_lineno - 1
+    with network_op("example.org", 80):
+        pass
+    by_id = watch.places()
+    lines = {
+        event.event_name: by_id[event.task_id] for event in watch.events() if event.task_id in by_id
+    }
+    assert lines == {"function": (__file__, first)}
+    (op,) = watch.network_ops()
+    assert by_id[op.task_id] == (__file__, first + 2)
+
+
+def test_places_are_bounded(turns, monkeypatch):
+    """What comes after has none."""
+    monkeypatch.setattr("volnux.telemetry._watch.PLACES", 2)
+    watch = Watch(turns)
+    turns.give(watch)
+    turns.places = {}
+    for name in "abc":
+        step(name)
+    assert len(watch.places()) == 2

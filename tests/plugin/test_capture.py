@@ -414,3 +414,24 @@ def test_publishers_of_the_program_get_everything(suite):
         "    assert published() == ['load', 'parse']\n"
         "    assert [it.event_name for it in volnux.events()] == ['parse']\n"
     ).assert_outcomes(passed=2)
+
+
+def test_repeats_say_where(suite):
+    """The line in the program that does it, not the one in a library or in volnux."""
+    result = suite(
+        """
+from program import *
+
+@traced_event
+def page():
+    for number in range(3):
+        load(number)
+
+def test_it(volnux):
+    page()
+    volnux.assert_no_repeats()
+"""
+    )
+    result.stdout.fnmatch_lines(
+        ["E       AssertionError: ran more than once: load x3 in page (test_it.py:6)"]
+    )

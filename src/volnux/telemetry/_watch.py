@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from _thread import get_ident
 
-from volnux.telemetry._raw import END, EXTRA, START, THREAD
+from volnux.telemetry._ids import show_id
+from volnux.telemetry._raw import END, EXTRA, START, THREAD, identify
 from volnux.telemetry._records import Status
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._render import record_of
@@ -15,10 +18,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from threading import Thread
+    from types import FrameType
     from typing import Any
 
     from volnux.telemetry._clock import Clock
     from volnux.telemetry._raw import Raw, Scope
+
+
+#: Entries whose place is remembered.
+PLACES = 20_000
+#: Files that are no program's of somebody who runs tests.
+_LIBRARIES = os.sep + "site-packages" + os.sep
+_NOT_THEIRS = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__)), "<frozen")
 
 
 class Watch(Registry):
@@ -48,6 +59,8 @@ class Watch(Registry):
         turns, keep = self._turns, scope.append
 
         def append(raw: Raw) -> None:
+            if turns.places is not None:
+                turns.note_place(raw)
             if turns.now is self and not turns.left_behind:
                 keep(raw)
             else:
@@ -90,6 +103,20 @@ class Watch(Registry):
             self._fold()
             other.take_totals(self._event_totals, self._op_totals, self._finished)
 
+    def places(self) -> dict[str, tuple[str, int]]:
+        """Return where the program began what is kept here, by its `task_id`: file and line."""
+        known = self._turns.places
+        if not known:
+            return {}
+        with self._lock:
+            raws = [
+                raw
+                for network in (False, True)
+                for one in self.entries(network=network)
+                for raw in one
+            ]
+        return {str(show_id(identify(raw))): known[id(raw)] for raw in raws if id(raw) in known}
+
     def start_again(self) -> None:
         """Forget everything, for another turn, in which nothing may be in flight yet."""
         with self._lock:
@@ -116,6 +143,9 @@ class Turns:
     def __init__(self) -> None:
         self.now: Watch | None = None
         self.left_behind: dict[int, tuple[Thread, Watch]] = {}
+        #: While somebody may ask: by the identity of an entry, the file and the line of the program that
+        #: began it.
+        self.places: dict[int, tuple[str, int]] | None = None
         # Those that may have something in flight.
         self._alive: list[Watch] = []
         self._is_on = False
@@ -144,6 +174,19 @@ class Turns:
         self.left_behind.update((thread.ident or 0, (thread, watch)) for thread in threads)
         if watch not in self._alive:
             self._alive.append(watch)
+
+    def note_place(self, raw: Raw) -> None:
+        """Remember where the program begins something: the innermost line that is no library's."""
+        places = self.places
+        if places is None or len(places) >= PLACES:
+            return
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if _LIBRARIES not in name and not name.startswith(_NOT_THEIRS):
+                places[id(raw)] = name, frame.f_lineno
+                return
+            frame = frame.f_back
 
     def taker_of(self, raw: Raw, given: Watch) -> Watch:
         """Return whose an entry is that was given to one of them."""
