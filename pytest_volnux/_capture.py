@@ -62,6 +62,8 @@ class Capture:
         self._last: dict[int, str] = {}
         self._clock: Clock | None = None
         self._spare: list[Watch] = []
+        #: The next phase's, between two phases of a test: a server in a thread may be late by a bit.
+        self._next: Watch | None = None
 
     def begin(self) -> None:
         """Have the process record from now on."""
@@ -81,6 +83,8 @@ class Capture:
         before = self.attempt
         again = before is not None and before.nodeid == nodeid
         self.attempt = Attempt(nodeid, before.number + 1 if again and before else 1)
+        self._next = None
+        self.turns.places = None
         self._number += 1
         self._last[self._number] = nodeid
         self._last.pop(self._number - LAST, None)
@@ -90,7 +94,7 @@ class Capture:
     def phase(self, when: str) -> None:
         """Begin a phase of the attempt."""
         if self.attempt is not None:
-            watch = self._fresh()
+            watch, self._next = self._next or self._fresh(), None
             self.attempt.phases[when].append(watch)
             self.turns.give(watch)
 
@@ -110,8 +114,10 @@ class Capture:
         return late
 
     def phase_over(self, when: str) -> None:
-        """Let nobody's turn begin, until the next phase does."""
-        self.turns.give(self.outside)
+        """Let the turn of the next phase begin, or nobody's after the last."""
+        if self.attempt is not None and when != "teardown":
+            self._next = self._fresh()
+        self.turns.give(self._next or self.outside)
         if self.attempt is not None:
             watches = self.attempt.phases.pop(when)
             filled = [watch for watch in watches if watch.has_entries()]

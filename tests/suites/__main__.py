@@ -11,6 +11,8 @@ Nothing is left out but what a suite's own configuration leaves out, and that is
 Internet fails both ways. With ``--offline`` (Linux, as root) suites run in a network of their own, in which the
 machine reaches nothing but itself. Run it once at a time: libraries are unpacked afresh each time.
 
+``python -m tests.suites plugin [LIBRARY…]`` does likewise with volnux's pytest plugin; see its ``--help``.
+
 The exit status is 1 if a test that passed bare fails with volnux, if a run did not come to its end, or if
 nothing was recorded.
 """
@@ -27,12 +29,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.suites import _compare, _environments, _page, _sources
+from tests.suites import _compare, _environments, _page, _plugin, _plugin_page, _sources
 from tests.suites._libraries import LIBRARIES
 from tests.suites._runs import PASSED, Suite, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.suites._libraries import Library
     from tests.suites._runs import Run
@@ -40,19 +42,45 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suites that were asked for, or show what an earlier run has saved."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["plugin"]:
+        return _under_plugin(arguments[1:])
     options = _parser().parse_args(arguments)
     # Whoever ends this ends the run that is under way as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results = _results(options, _run)
+    text = _page.markdown(results) if options.markdown else _page.plain(results)
+    print(text)
+    return 1 if any(map(_is_bad, results["libraries"])) else 0
+
+
+def _under_plugin(arguments: Sequence[str]) -> int:
+    options = _plugin.parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results = _results(options, _plugin.run)
+    print(_plugin_page.markdown(results))
+    return 1 if any(map(_plugin.is_bad, results["libraries"])) else 0
+
+
+def _results(
+    options: argparse.Namespace, run: Callable[[argparse.Namespace], list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Return what a run comes to, or what earlier ones have saved."""
     if options.saved:
         saved = [json.loads(file.read_text("utf-8")) for file in options.saved]
         results = {**saved[0], "libraries": [one for each in saved for one in each["libraries"]]}
     else:
-        results = _run(options)
+        results = {
+            "schema": "volnux.suites/1",
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            "machine": f"{platform.system()} {platform.machine()}",
+            "is_alone": options.offline,
+            "libraries": run(options),
+        }
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    text = _page.markdown(results) if options.markdown else _page.plain(results)
-    print(text)
-    return 1 if any(map(_is_bad, results["libraries"])) else 0
+    return results
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,21 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> dict[str, Any]:
+def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
     names = options.libraries or [*LIBRARIES]
     unknown = [name for name in names if name not in LIBRARIES]
     if unknown:
         sys.exit(f"no suite of {', '.join(unknown)}; there are {', '.join(LIBRARIES)}")
     with _environments.copied_volnux() as volnux:
-        found = [_result(LIBRARIES[name], volnux, options) for name in names]
-    return {
-        "schema": "volnux.suites/1",
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "machine": f"{platform.system()} {platform.machine()}",
-        "is_alone": options.offline,
-        "libraries": found,
-    }
+        return [_result(LIBRARIES[name], volnux, options) for name in names]
 
 
 def _result(library: Library, volnux: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -77,6 +77,8 @@ def variables(library: Library, folder: Path, *paths: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, [INSIDE, *paths])),
         "PYTHONHASHSEED": "0",
         "SUITES_FOLDER": str(folder),
+        "SUITES_DECORATED": " ".join(library.decorated),
+        "SUITES_INSTRUMENTED": " ".join(library.instrumented),
         **library.variables,
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,9 @@ class Library:
         options: what pytest is given besides.
         variables: of the environment, such as those that its own CI sets.
         remark: what a reader of the figures should know.
+        decorated: functions that become events where volnux's pytest plugin is tried, as `module:name`.
+        instrumented: the libraries whose operations are recorded there.
+        is_parallel: whether the suite can be run by pytest-xdist.
     """
 
     name: str
@@ -28,6 +31,9 @@ class Library:
     options: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
+    decorated: tuple[str, ...] = ()
+    instrumented: tuple[str, ...] = ()
+    is_parallel: bool = True
 
 
 LIBRARIES = {
@@ -72,6 +78,76 @@ LIBRARIES = {
             installs=("-e", "{tree}", "-r", "{tree}/requirements/test.txt"),
             options=("--no-cov",),
             remark="In as many processes as there are cores, as its configuration says.",
+        ),
+    )
+}
+
+
+def _with_plugin(library: Library, *decorated: str, **others: Any) -> Library:
+    installs = (*library.installs, "pytest-xdist")
+    return replace(library, installs=installs, decorated=decorated, **others)
+
+
+#: The libraries under whose suites volnux's pytest plugin is tried.
+UNDER_PLUGIN = {
+    library.name: library
+    for library in (
+        _with_plugin(
+            LIBRARIES["requests"],
+            "requests.sessions:Session.send",
+            "requests.models:PreparedRequest.prepare",
+            instrumented=("requests",),
+        ),
+        _with_plugin(
+            LIBRARIES["httpx"],
+            "httpx:Client.send",
+            "httpx:AsyncClient.send",
+            "httpx:Response.read",
+            # In the server of its tests: a thread of a fixture that all of them share.
+            "uvicorn.protocols.http.h11_impl:H11Protocol.data_received",
+            instrumented=("httpx",),
+            is_parallel=False,  # its servers have fixed ports
+        ),
+        _with_plugin(
+            Library(
+                "flask",
+                tests="tests",
+                installs=("-e", "{tree}", "--group", "{tree}/pyproject.toml:tests", "pytest<9"),
+                remark="With pytest 8: its tests use a private name that newer ones have renamed.",
+            ),
+            "flask.app:Flask.full_dispatch_request",
+            "flask.app:Flask.make_response",
+            "flask.json.provider:DefaultJSONProvider.dumps",
+        ),
+        _with_plugin(
+            Library(
+                "structlog",
+                tests="tests",
+                installs=("-e", "{tree}", "--group", "{tree}/pyproject.toml:tests"),
+                options=("--randomly-seed=1",),
+                remark="In a random order, the same each time, as its pytest-randomly has it.",
+            ),
+            "structlog.processors:JSONRenderer.__call__",
+            "structlog.processors:TimeStamper.__call__",
+            "structlog.dev:ConsoleRenderer.__call__",
+            "structlog.stdlib:ExtraAdder.__call__",
+        ),
+        _with_plugin(
+            Library(
+                "anyio",
+                tests="tests",
+                installs=(
+                    "-e",
+                    "{tree}[trio]",
+                    "--group",
+                    "{tree}/pyproject.toml:test",
+                ),
+                options=("--ignore=tests/test_sockets.py",),
+                remark="On asyncio, on uvloop and on trio; without the tests of its sockets, which need IPv6.",
+            ),
+            "anyio.to_thread:run_sync",
+            "anyio.streams.memory:MemoryObjectSendStream.send",
+            "anyio.streams.memory:MemoryObjectReceiveStream.receive",
         ),
     )
 }

@@ -38,7 +38,7 @@ _TAIL = 40
 
 def plain(results: Mapping[str, Any]) -> str:
     """For a terminal, with the end of each failure that volnux has caused."""
-    parts = [_about(results)]
+    parts = [about(results)]
     for result in results["libraries"]:
         rows = zip(COLUMNS, _row(result), strict=True)
         parts.append("\n".join(f"{name:28} {value}" for name, value in rows))
@@ -50,8 +50,8 @@ def plain(results: Mapping[str, Any]) -> str:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The page."""
-    parts = [HEAD, _about(results) + "\n"]
-    parts.append("\n".join(_table(COLUMNS, map(_row, results["libraries"]))) + "\n")
+    parts = [HEAD, about(results) + "\n"]
+    parts.append("\n".join(table(COLUMNS, map(_row, results["libraries"]))) + "\n")
     for result in results["libraries"]:
         parts.append(f"## {_name(result)}\n\n{_story(result)}\n")
         parts += _list("Differs", map(_line, result.get("differences", ())))
@@ -69,7 +69,8 @@ def _told(differences: Iterable[Mapping[str, Any]]) -> Iterable[str]:
         seen.add(why)
 
 
-def _about(results: Mapping[str, Any]) -> str:
+def about(results: Mapping[str, Any]) -> str:
+    """Return when and where it was."""
     network = "no network but the loopback" if results["is_alone"] else "the machine's network"
     return f"{results['date']}, {results['python']}, {results['machine']}, {network}."
 
@@ -137,7 +138,8 @@ def _list(title: str, lines: Iterable[str]) -> list[str]:
     return [f"{title}:\n", "\n".join(found) + "\n"] if found else []
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """Yield the lines of a table."""
     yield f"| {' | '.join(columns)} |"
     yield f"| --- | {' | '.join(['---:'] * (len(columns) - 1))} |"
     for row in rows:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.suites import _environments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tests.suites._libraries import Library
@@ -60,6 +60,7 @@ class Run:
         seconds: how long it took.
         status: pytest's exit status, or None if it took too long and was stopped.
         recorded: what volnux recorded, of an active run.
+        folder: what it left.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Run:
     seconds: float = 0.0
     status: int | None = None
     recorded: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -84,7 +86,11 @@ class Run:
 
 
 class Suite:
-    """A library's suite, ready to be run in both modes."""
+    """A library's suite, ready to be run in both modes.
+
+    Args:
+        active: what pytest is given besides in an active run; `{folder}` stands for the run's folder.
+    """
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class Suite:
         *,
         limit: float,
         is_alone: bool,
+        active: Sequence[str] = ("-p", "volnux_active"),
     ) -> None:
         self._library = library
         self._python = python
@@ -102,9 +109,12 @@ class Suite:
         self._volnux = volnux
         self._limit = limit
         self._is_alone = is_alone
+        self._active = active
         self._runs = 0
 
-    def run(self, *, is_active: bool, files: Iterable[str] = ()) -> Run:
+    def run(
+        self, *, is_active: bool, files: Iterable[str] = (), options: Iterable[str] = ()
+    ) -> Run:
         """Run the suite, or some files of it, as pytest does on the command line."""
         self._runs += 1
         mode = "active" if is_active else "bare"
@@ -113,8 +123,8 @@ class Suite:
         folder.mkdir(parents=True)
         command = [*ALONE] if self._is_alone else []
         command += [str(self._python), "-m", "pytest", "-p", "volnux_outcomes"]
-        command += ["-p", "volnux_active"] if is_active else []
-        command += [f"--timeout={TEST_TIMEOUT}", *self._library.options]
+        command += [it.format(folder=folder) for it in self._active if is_active]
+        command += [f"--timeout={TEST_TIMEOUT}", *self._library.options, *options]
         command += [*files] or [self._library.tests]
         paths = [self._volnux] if is_active else []
         environment = _environments.variables(self._library, folder, *paths)
@@ -124,6 +134,7 @@ class Suite:
                 command, self._limit, cwd=self._source.tree, env=environment, stdout=log
             )
         run = _read(folder)
+        run.folder = folder
         run.status, run.seconds = status, time.monotonic() - start
         return run
 
