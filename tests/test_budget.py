@@ -101,8 +101,9 @@ def test_it_is_known_by_the_names_of_the_events(budgets):
     assert set(budgets.values()) == {budget}
 
 
-def test_nothing_is_remembered_without_one(budgets):
+def test_nothing_is_remembered_without_one(budgets, monkeypatch):
     """And `traced_event` of a name is one object, as before."""
+    monkeypatch.setattr("volnux.telemetry._events._blocks", {})
     assert traced_event("a block of this test") is traced_event("a block of this test")
     assert traced_event("a block of this test", budget=Budget()) is not traced_event(
         "a block of this test"
