@@ -84,6 +84,39 @@ def test_what_stands_in_for_a_socket_is_asked_for_no_more(registry):
     assert op.attributes["complete"] is True
 
 
+def test_what_stands_in_for_a_socket_may_be_read_by_hand(registry):
+    """What it gives counts, as it does when it is read for a response; its end is an end."""
+
+    class Readable(Canned):
+        def recv(self, size):
+            data, self.answer = self.answer[:size], self.answer[size:]
+            return data
+
+    connection = traced_client(HTTPConnection("example.org"))
+    connection.sock = Readable(b"HTTP/1.1 200 OK\r\n\r\nto the end")
+    connection.request("GET", "/")
+    assert connection.sock.recv(4) == b"HTTP"
+    while connection.sock.recv(10):
+        pass
+    connection.close()
+    (op,) = registry.network_ops()
+    assert op.bytes_received == 29
+
+
+def test_a_response_without_a_length_ends_with_its_connection(registry):
+    """Whatever stands in for the socket: the peer has closed it."""
+    answer = b"HTTP/1.0 200 OK\r\n\r\nto the end"
+    connection = traced_client(HTTPConnection("example.org"))
+    connection.sock = Canned(answer)
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    connection.close()
+    assert response.read() == b"to the end"
+    response.close()
+    (op,) = registry.network_ops()
+    assert (op.bytes_received, op.attributes["complete"]) == (len(answer), True)
+
+
 def test_a_connection_that_is_dropped_before_an_answer_ends_its_operation(registry, raw_server):
     """Nobody closes it, and nothing stays in flight."""
     connection = traced_client(HTTPConnection(raw_server.host, raw_server.port))

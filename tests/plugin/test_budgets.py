@@ -243,6 +243,26 @@ def test_an_assert_of_the_fixture_says_it_once(suite):
     assert "Captured volnux" not in result.stdout.str()
 
 
+def test_failures_of_several_limits_are_allowed_together(suite):
+    """The way out is one marker."""
+    result = suite(
+        """
+import pytest
+from program import *
+
+@pytest.mark.volnux(max_failed=0, events={"parse": {"max_failed": 0}, "outer": {"max_failed": 0}})
+def test_it():
+    for name in ("outer", "other"):
+        try:
+            with traced_event(name):
+                parse(fails=True)
+        except ValueError:
+            pass
+"""
+    )
+    result.stdout.fnmatch_lines(["to allow it: @pytest.mark.volnux(allow_failed=*'parse'*)"])
+
+
 class TestOfTheProgram:
     """`traced_event(budget=Budget(...))`: no test says anything, and each is held to it."""
 
@@ -361,6 +381,7 @@ WRONG = {
         "events={'load': {'max_calls': '3'}}",
         "events['load'] max_calls is a whole number, not '3'",
     ),
+    "no truth": ("lint='no'", "lint is True or False, not 'no'"),
     "no key": ("3", "it takes its limits by name, such as max_failed=0, and not 3"),
 }
 

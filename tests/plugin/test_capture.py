@@ -435,3 +435,25 @@ def test_it(volnux):
     result.stdout.fnmatch_lines(
         ["E       AssertionError: ran more than once: load x3 in page (test_it.py:6)"]
     )
+
+
+def test_tests_that_ask_for_nothing_are_left_alone(suite):
+    """Where only some do, telemetry is on in these."""
+    suite(
+        """
+from program import *
+from volnux.telemetry._switch import SWITCH
+
+def test_before():
+    load()
+    assert not SWITCH.on
+
+def test_asking(volnux):
+    load()
+    assert len(volnux.events()) == 1
+
+def test_after():
+    load()
+    assert not SWITCH.on
+"""
+    ).assert_outcomes(passed=3)

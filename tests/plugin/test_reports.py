@@ -144,6 +144,33 @@ def test_markdown(suite, pytester, monkeypatch):
     assert summary.read_text("utf-8") == "# before\n" + text
 
 
+def test_markdown_says_what_it_leaves_out(suite, pytester):
+    """And that nothing was recorded, if so."""
+    suite(
+        "from program import *\ndef test_it():\n    load()\n    parse()\n    flaky()\n",
+        "--volnux-report=md:report.md",
+        "--volnux-top=1",
+    )
+    assert "\nand 2 more\n" in (pytester.path / "report.md").read_text("utf-8")
+    suite("def test_it():\n    pass\n", "--volnux-report=md:report.md")
+    assert (pytester.path / "report.md").read_text("utf-8") == (
+        "## volnux: what happened inside 0 tests\n\nNothing was recorded.\n"
+    )
+
+
+def test_long_names_are_cut_in_the_middle(suite):
+    """Both ends say something; what is outside of tests has a table as well."""
+    name = "first " + "x" * 100 + " last"
+    result = suite(
+        "from program import *\n"
+        "load()\n"
+        f"def test_it():\n    with traced_event({name!r}):\n        pass\n",
+        "--volnux-report",
+    )
+    assert any(line.startswith("  first x") and "…" in line for line in result.outlines)
+    assert "outside of tests" in result.outlines
+
+
 def test_junit_properties(suite, pytester):
     """Of each attempt of a test that recorded something."""
     suite(
