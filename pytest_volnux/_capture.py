@@ -29,14 +29,12 @@ class Attempt:
 
     Attributes:
         nodeid: the test's.
-        number: 1, and more where it is run again.
         phases: "setup", "call", "teardown" -> what was recorded in each; those that recorded nothing are
             missing.
     """
 
-    def __init__(self, nodeid: str, number: int) -> None:
+    def __init__(self, nodeid: str) -> None:
         self.nodeid = nodeid
-        self.number = number
         self.phases: dict[str, list[Watch]] = defaultdict(list)
         self.threads = set(threading.enumerate())
 
@@ -80,9 +78,7 @@ class Capture:
 
     def start(self, nodeid: str) -> Attempt:
         """Begin an attempt of a test."""
-        before = self.attempt
-        again = before is not None and before.nodeid == nodeid
-        self.attempt = Attempt(nodeid, before.number + 1 if again and before else 1)
+        self.attempt = Attempt(nodeid)
         self._next = None
         self.turns.places = None
         self._number += 1

@@ -157,8 +157,3 @@ def matches(name: str, globs: Iterable[str]) -> bool:
 def is_with(op: NetworkMetrics, hosts: Sequence[str]) -> bool:
     """Return whether one of the globs names an operation's host, as `host` or `host:port`."""
     return matches(op.host, hosts) or matches(place_of(op.host, op.port), hosts)
-
-
-def has_failed(record: Record) -> bool:
-    """Return whether a record is of a failure."""
-    return record.status == Status.FAILED

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_volnux._text import listed, tree
+from pytest_volnux._text import errors, listed, tree
 from volnux._text import some
 from volnux._tree import name_of
 from volnux.telemetry import Status
@@ -86,11 +86,7 @@ def _gave_up(event: EventMetrics) -> bool:
 
 def _failed(facts: Facts, allowed: Sequence[str]) -> tuple[str, list[Record]]:
     found = facts.failed_for_good(allowed)
-    kinds = listed(
-        f"{name_of(record)} ({record.error_type})" if record.error_type else name_of(record)
-        for record in found
-    )
-    return f"{len(found)} failed, and the test passed: {kinds}", found
+    return f"{len(found)} failed, and the test passed: {errors(found)}", found
 
 
 def _of(facts: Facts, names: Sequence[str]) -> Sequence[EventMetrics]:
