@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_volnux._html_rows import SECTIONS, Scale, rows_html, trees_of
 from volnux._text import count, seconds, size, some
+from volnux.telemetry._intake import MAX_NAMES, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,11 @@ ROWS: Final = 100
 _IN_SCRIPT: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _NOTHING: Final = (
     "Nothing was recorded: the tests ran no traced function, and spoke to nobody through a library "
-    "that is instrumented."
+    'that is instrumented.</p>\n<p class="nothing">To see something, put <code>@traced_event</code> on a '
+    'function of the program, or call <code>instrument("all")</code> in <code>conftest.py</code>.'
 )
+#: What is said of a number at the top if it is none.
+_NONE: Final = {"Retries": "nothing was tried again", "Network operations": "nobody was spoken to"}
 #: Before anything is painted: the page is laid out for the script, which comes last; if a browser is
 #: too old for that, as it is without.
 _EARLY: Final = (
@@ -45,7 +49,8 @@ def to_html(data: dict[str, Any]) -> str:
     now = to_iso(time.time())
     data = _finite({**data, "generated_at": now})
     style, script = _file("report.css"), _file("report_rows.js") + _file("report.js")
-    title = f"What happened inside {some(data['tests'], 'test')}"
+    tests = some(data["tests"], "test") if data["tests"] else "the tests"
+    title = f"What happened inside {tests}"
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n',
@@ -107,33 +112,33 @@ def _finite(value: Any) -> Any:
 
 
 def _summary(data: dict[str, Any]) -> Iterator[str]:
-    """Yield the numbers that stand at the top."""
-    events, hosts, retries = data["events"], data["hosts"], data["retries"]
-    sent, received = (sum(it[key] for it in hosts) for key in ("bytes_sent", "bytes_received"))
-    slow = f"took longer than {seconds(data['slow_seconds'])}"
-    numbers = (
-        ("Tests", data["tests"], "recorded something", ""),
-        ("Events", sum(it["count"] for it in events), f"of {some(len(events), 'name')}", ""),
-        ("Failed", data["failed"], "where it went wrong first", "bad"),
-        ("Slow", data["slow"], slow, "slow"),
-        (
-            "Retries",
-            retries["total_retries"],
-            f"{count(retries['recovered'])} recovered, {count(retries['exhausted'])} gave up",
-            "",
-        ),
-        (
-            "Network operations",
-            sum(it["count"] for it in hosts),
-            f"{size(sent)} out, {size(received)} in",
-            "",
-        ),
-    )
+    """Yield the numbers that stand at the top, each leading to where it comes from."""
     yield '<dl class="summary">\n'
-    for label, number, about, kind in numbers:
+    for label, number, about, kind, section in _numbers(data):
+        order = ' data-order="retries"' if label == "Retries" else ""
+        term = f'<a href="#{section}"{order}>{label}</a>' if section else label
         mark = f' class="{kind if number else "zero"}"' if kind or not number else ""
-        yield f"<div><dt>{label}</dt><dd{mark}>{count(number)}</dd><dd>{about}</dd></div>\n"
+        said = about if number else _NONE.get(label, about)
+        yield f"<div><dt>{term}</dt><dd{mark}>{count(number)}</dd><dd>{said}</dd></div>\n"
     yield "</dl>\n"
+
+
+def _numbers(data: dict[str, Any]) -> Iterator[tuple[str, int, str, str, str]]:
+    """Yield of each number what it is of, itself, more about it, its kind, and its section."""
+    events, hosts, retries = data["events"], data["hosts"], data["retries"]
+    names = some(len(events), "name")
+    if _has_others(events):
+        names = f"over {count(MAX_NAMES)} names"
+    yield "Tests", data["tests"], "recorded something", "", ""
+    yield "Events", sum(it["count"] for it in events), f"of {names}", "", "events"
+    yield "Failed", data["failed"], "where it went wrong first", "bad", "failures"
+    slow = f"took longer than {seconds(data['slow_seconds'])}"
+    yield "Slow", data["slow"], slow, "slow", "slowest"
+    again = f"{count(retries['recovered'])} recovered, {count(retries['exhausted'])} gave up"
+    yield "Retries", retries["total_retries"], again, "", "events"
+    sent, received = (sum(it[key] for it in hosts) for key in ("bytes_sent", "bytes_received"))
+    moved = f"{size(sent)} out, {size(received)} in"
+    yield "Network operations", sum(it["count"] for it in hosts), moved, "", "hosts"
 
 
 def _tools(data: dict[str, Any]) -> Iterator[str]:
@@ -176,16 +181,19 @@ def _section(section: Section, data: dict[str, Any]) -> Iterator[str]:
 
 def _left_out(section: Section, data: dict[str, Any]) -> str:
     """Return what is to be said of what has no row of its own."""
-    from volnux.telemetry._intake import MAX_NAMES, OTHER
-
     listed = len(data["failures"])
     if section.key == "failures" and data["failed"] > listed:
         return f" {count(listed)} of {count(data['failed'])} are listed."
-    if any(it.get("name") == OTHER for it in data[section.key]):
-        return (
-            f" What came after the first {count(MAX_NAMES)} names is counted together, as {OTHER}."
-        )
+    nouns = {"events": "names", "outside": "names", "hosts": "hosts"}
+    if section.key in nouns and _has_others(data[section.key]):
+        first = f"{count(MAX_NAMES)} {nouns[section.key]}"
+        return f" What came after the first {first} is counted together, as {OTHER}."
     return ""
+
+
+def _has_others(rows: list[dict[str, Any]]) -> bool:
+    """Return whether there were more than have a row of their own."""
+    return any(row.get("host", row.get("name")) == OTHER for row in rows)
 
 
 def _heading(column: Column, section: Section) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Tree = tuple[dict[str, Any], Sequence[dict[str, Any]]]
 
 
-#: After these, a name goes on in the next line where it is too long for one.
-_FOLDS: Final = re.compile(r"(?<=[/_.,:\[-])(?=[^/_.,:\[-])")
+#: After these, and where a word in CamelCase begins, a name goes on in the next line where it is too long for one.
+_FOLDS: Final = re.compile(r"(?<=[/_.,:\[-])(?=[^/_.,:\[-])|(?<=[a-z0-9])(?=[A-Z])")
 #: Percent of a bar that can be seen as one; less is a speck.
 _LEAST: Final = 0.5
 
@@ -242,6 +242,8 @@ def _head(column: Column, row: dict[str, Any], level: str) -> str:
 
 def _cell(column: Column, row: dict[str, Any], scale: Scale) -> str:
     kind, value = column.kind, row.get(column.key)
+    if kind == "where" and row.get("phase") in {"setup", "teardown"}:
+        return f'<td class="where">{_text(kind, value)} ({row["phase"]})</td>'
     if kind in {"where", "text"}:
         return f'<td class="{kind}">{"" if value is None else _text(kind, value)}</td>'
     if kind == "error":
@@ -285,7 +287,8 @@ def _range(row: dict[str, Any], scale: Scale) -> str:
         return ""
     low, mid, high, end = (scale.place(row[key]) for key in ("min", "p50", "p95", "max"))
     return (
-        '<svg class="spread" aria-hidden="true" width="100%" height="12">'
+        '<svg class="spread" role="img" width="100%" height="12">'
+        f"<title>{seconds(row['min'])} to {seconds(row['max'])}</title>"
         f'<line x1="{low:.1f}%" x2="{end:.1f}%" y1="6" y2="6"></line>'
         f'<line class="most" x1="{mid:.1f}%" x2="{high:.1f}%" y1="6" y2="6"></line>'
         f'<circle cx="{end:.1f}%" cy="6" r="2"></circle></svg>'

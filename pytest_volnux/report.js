@@ -14,6 +14,7 @@
       this.element = section.querySelector("table");
       this.trees = [];
       this.matching = [];
+      this.columns = [];
       if (!this.element) return;
       this.more = section.querySelector(".more");
       this.isTree = "tree" in this.element.dataset;
@@ -28,15 +29,20 @@
       const column = { key, kind, heading, isText: ["name", "where", "text", "error"].includes(kind) };
       if (key) {
         const button = element("button", { type: "button" }, ...heading.childNodes);
-        button.addEventListener("click", () => this.sort(column));
+        button.addEventListener("click", () => this.turn(column));
         heading.append(button);
       }
       return column;
     }
 
-    sort(column) {
+    /** Sort by a column: the other way round if that is how it is sorted. */
+    turn(column) {
       const now = column.heading.getAttribute("aria-sort");
-      const falls = now ? now === "ascending" : !column.isText;
+      this.sort(column, now ? now === "ascending" : !column.isText);
+      rewind();
+    }
+
+    sort(column, falls) {
       for (const { heading } of this.columns) heading.removeAttribute("aria-sort");
       column.heading.setAttribute("aria-sort", falls ? "descending" : "ascending");
       const { key, kind, isText } = column;
@@ -132,6 +138,7 @@
   const input = document.getElementById("filter");
   const found = document.getElementById("found");
   const tools = document.querySelector(".tools");
+  const main = document.querySelector("main");
   let open = null;
 
   function select(table) {
@@ -142,7 +149,16 @@
       it.tab.tabIndex = it === table ? 0 : -1;
     }
     if (table.isStale) table.show();
+    rewind();
   }
+
+  /** Show the first rows, where those that came after them were seen. */
+  function rewind() {
+    const top = main.getBoundingClientRect().top - tools.offsetHeight;
+    if (top < 0 && isSticky()) scrollBy(0, top);
+  }
+
+  const isSticky = () => getComputedStyle(tools).position === "sticky";
 
   /** A part of the text, whatever its case; with * or ? in it, all of the text. */
   function matcher(pattern) {
@@ -163,12 +179,18 @@
     const sum = (name) => tables.reduce((sofar, table) => sofar + table[name].length, 0);
     found.textContent = matches ? `${count(sum("matching"))} of ${count(sum("trees"))} rows` : "";
     open.show();
+    rewind();
   }
 
   function clear() {
     input.value = "";
     input.focus();
     filter();
+  }
+
+  function go(table) {
+    history.replaceState(null, "", table.tab.hash);
+    select(table);
   }
 
   const named = () => tables.find((table) => "#" + table.section.id === location.hash);
@@ -181,8 +203,7 @@
     table.tab.setAttribute("aria-controls", table.section.id);
     table.tab.addEventListener("click", (event) => {
       event.preventDefault();
-      history.replaceState(null, "", table.tab.hash);
-      select(table);
+      go(table);
     });
     table.tab.addEventListener("keydown", (event) => {
       const at = tabs.indexOf(table.tab);
@@ -194,6 +215,18 @@
       next.click();
     });
   }
+  for (const link of document.querySelectorAll(".summary a")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const table = tables.find((it) => it.tab.hash === link.hash);
+      const column = table.columns.find((it) => it.key === link.dataset.order);
+      if (column) table.sort(column, true);
+      go(table);
+      table.tab.focus({ preventScroll: true });
+      if (!isSticky()) tools.scrollIntoView();
+    });
+  }
+  addEventListener("beforeprint", () => tables.filter((table) => table.isStale).forEach((table) => table.show()));
   addEventListener("hashchange", () => { if (named()) select(named()); });
   addEventListener("keydown", (event) => {
     if (event.key === "/" && document.activeElement !== input) {

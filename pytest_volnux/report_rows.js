@@ -5,6 +5,7 @@ const rows = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
   const FOLDS = /[^/_.,:[-]*[/_.,:[-]+|[^/_.,:[-]+/gu;
+  const HUMPS = /([a-z0-9])(?=[A-Z])/g;
   const report = JSON.parse(document.getElementById("report").textContent);
 
   // -- numbers and names, as people read them ----------------------------------------------------
@@ -111,7 +112,8 @@ const rows = (() => {
     if (row.min === undefined) return [];
     const [low, mid, high, end] = [row.min, row.p50, row.p95, row.max].map((it) => scale.place(it));
     return [drawn(
-      "svg", { class: "spread", "aria-hidden": "true", width: "100%", height: "12" },
+      "svg", { class: "spread", role: "img", width: "100%", height: "12" },
+      drawn("title", {}, `${seconds(row.min)} to ${seconds(row.max)}`),
       drawn("line", { x1: low, x2: end, y1: "6", y2: "6" }),
       drawn("line", { class: "most", x1: mid, x2: high, y1: "6", y2: "6" }),
       drawn("circle", { cx: end, cy: "6", r: "2" }),
@@ -127,7 +129,7 @@ const rows = (() => {
 
   /** A text that may be broken where people would. */
   function foldable(text) {
-    const parts = text.match(FOLDS) ?? [];
+    const parts = (text.match(FOLDS) ?? []).flatMap((part) => part.replace(HUMPS, "$1\n").split("\n"));
     return parts.flatMap((part, at) => at ? [element("wbr", {}), part] : [part]);
   }
 

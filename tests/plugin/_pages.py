@@ -41,6 +41,7 @@ def host(name: str, **changes: Any) -> dict[str, Any]:
 def notable(where: str, name: str, **changes: Any) -> dict[str, Any]:
     return {
         "where": where,
+        "phase": "call",
         "name": name,
         "seconds": 0.5,
         "error_type": None,
@@ -57,6 +58,7 @@ def report(**changes: Any) -> dict[str, Any]:
         "top": 10,
         "tests": 2,
         "failed": len(changes.get("failures", ())),
+        "excused": 0,
         "slow": 0,
         "events": [],
         "hosts": [],

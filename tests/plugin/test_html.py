@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_volnux._html import to_html
-from tests.plugin._pages import event, everywhere, notable, report
+from tests.plugin._pages import event, everywhere, host, notable, report
 from tests.plugin.test_reports import SUITE
 
 HOSTILE = [
@@ -172,9 +172,36 @@ def test_nothing_recorded(suite, pytester):
     """A page all the same: it was asked for."""
     suite("def test_it():\n    pass\n", "--volnux-report=html:it.html")
     page = Page((pytester.path / "it.html").read_text("utf-8"))
-    assert "What happened inside 0 tests" in page.text
+    assert "What happened inside the tests" in page.text
     assert "Nothing was recorded: " in page.text
+    assert 'put @traced_event on a function of the program, or call instrument("all")' in page.text
     assert "table" not in [tag for tag, _ in page.elements]
+
+
+def test_numbers_at_the_top_lead_to_where_they_come_from():
+    """But for that of the tests, which are no table."""
+    page = Page(to_html(report(events=[event("it")])))
+    links = [attrs["href"] for tag, attrs in page.elements if tag == "a" and "id" not in attrs]
+    assert links == ["#events", "#failures", "#slowest", "#events", "#hosts"]
+
+
+def test_what_there_is_none_of_is_not_divided():
+    """No "0 recovered, 0 gave up"."""
+    none = Page(to_html(report(events=[event("it")]))).text
+    assert "nothing was tried again" in none
+    assert "nobody was spoken to" in none
+    retries = {**report()["retries"], "total_retries": 3, "recovered": 2, "exhausted": 1}
+    some = Page(to_html(report(hosts=[host("it")], retries=retries))).text
+    assert "2 recovered, 1 gave up" in some
+    assert "100 B out, 2.00 KiB in" in some
+
+
+def test_long_names_are_broken_where_people_would():
+    """After a sign, and where a word begins."""
+    (row,) = re.findall(
+        "<tbody>.*?</th>", to_html(report(events=[event("shop.OrderRepository.find_all[A4-x]")]))
+    )
+    assert row.endswith("shop.<wbr>Order<wbr>Repository.<wbr>find_<wbr>all[<wbr>A4-<wbr>x]</th>")
 
 
 def test_the_first_rows_are_there_without_a_script():
@@ -196,7 +223,11 @@ def test_names_that_are_counted_together_are_explained():
     """Where there are."""
     together = "What came after the first 2,000 names is counted together, as __other__."
     assert together not in Page(to_html(report(events=[event("it")]))).text
-    assert together in Page(to_html(report(events=[event("__other__")]))).text
+    page = Page(to_html(report(events=[event("it"), event("__other__")])))
+    assert together in page.text
+    assert "of over 2,000 names" in page.text
+    hosts = Page(to_html(report(hosts=[host("it"), host("__other__")]))).text
+    assert "What came after the first 2,000 hosts is counted together, as __other__." in hosts
 
 
 def test_every_number_can_be_read():

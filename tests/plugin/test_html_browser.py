@@ -340,6 +340,155 @@ class TestOrder:
         assert self.sorted_by(browser) == ("event", "ascending")
 
 
+class TestSummary:
+    @pytest.mark.parametrize(
+        ("place", "name"), [(1, "events"), (2, "failures"), (3, "slowest"), (5, "hosts")]
+    )
+    def test_leads_to_a_section(self, opened, place, name):
+        """By a click anywhere on a number's field; keys go on from there."""
+        browser = opened(to_html(RUN), "#outside")
+        browser.find_elements("css selector", ".summary div")[place].click()
+        assert sections(browser) == [name]
+        assert browser.current_url.endswith(f"#{name}")
+        assert browser.switch_to.active_element.get_attribute("id") == f"tab-{name}"
+
+    def test_of_retries_leads_to_what_was_retried(self, opened):
+        """Most often first, however often one goes there."""
+        browser = opened(to_html(RUN), "#hosts")
+        for _ in range(2):
+            browser.find_elements("css selector", ".summary div")[4].click()
+            assert column(browser)[0] == "fetch 9"
+            assert seen(browser, ".open [aria-sort=descending]") == ["retries"]
+
+
+#: Whether the first row of the table is seen, below its heading.
+BEGINS = """
+const place = (selector) => document.querySelector(selector).getBoundingClientRect();
+return place(".open tbody tr").top >= place(".open thead th").bottom - 1 && scrollY > 0;
+"""
+
+
+class TestScrolled:
+    """Far down, the heading and the sections stay; what is chosen there begins at its top."""
+
+    @pytest.fixture
+    def scrolled(self, opened):
+        events = [event(f"step {number}") for number in range(100)]
+        failures = [notable(f"{TEST}test_{number}", "step") for number in range(100)]
+        browser = opened(to_html(report(events=events, failures=failures)))
+        browser.execute_script("scrollTo(0, 1500)")
+        assert not browser.execute_script(BEGINS)
+        return browser
+
+    def test_another_section(self, scrolled):
+        """From its first row."""
+        click(scrolled, "#tab-failures")
+        assert scrolled.execute_script(BEGINS)
+
+    def test_another_order(self, scrolled):
+        """From its first row."""
+        click(scrolled, ".open th[data-key=name] button")
+        assert scrolled.execute_script(BEGINS)
+
+    def test_another_filter(self, scrolled):
+        """From its first row."""
+        type_filter(scrolled, "s")
+        assert scrolled.execute_script(BEGINS)
+
+
+LONG = "TestOrderRepositoryFindsByCustomer::test_returns_every_open_order_of_the_customer_in_the_period"
+
+
+class TestNarrow:
+    """On a phone."""
+
+    @pytest.fixture(autouse=True)
+    def _phone(self, browser):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+        )
+        yield
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    @pytest.mark.parametrize("section", ["events", "slowest", "failures", "fixtures", "orphans"])
+    def test_the_page_moves_down_only(self, opened, section):
+        """It begins at its top, and what is too wide moves by itself."""
+        browser = opened(to_html(RUN), f"#{section}")
+        assert browser.execute_script("return [scrollY, document.documentElement.scrollWidth]") == [
+            0,
+            390,
+        ]
+
+    @pytest.mark.parametrize("section", ["events", "hosts", "fixtures", "orphans"])
+    def test_names_stay_beside_their_numbers(self, opened, section):
+        """However far a table is moved."""
+        browser = opened(to_html(RUN), f"#{section}")
+        assert browser.execute_script(
+            "const wide = document.querySelector('.open .wide'); wide.scrollLeft = 9999;"
+            "const left = (it) => it.getBoundingClientRect().left - wide.getBoundingClientRect().left;"
+            "return [wide.scrollLeft > 0, ...[...wide.querySelectorAll('tr > th:first-child')].map(left)]"
+            ".every((it, at) => at ? Math.abs(it) < 1 : it)"
+        )
+
+    @pytest.mark.parametrize("section", ["slowest", "failures"])
+    def test_texts_are_seen_whole(self, opened, section):
+        """Test, event and error stand one under the other."""
+        one = notable(f"tests/test_it.py::{LONG}", LONG, error_type="ValueError", error="no " * 99)
+        browser = opened(to_html(report(slowest=[one], failures=[one])), f"#{section}")
+        assert browser.execute_script(
+            "const wide = document.querySelector('.open .wide');"
+            "return wide.scrollWidth === wide.clientWidth"
+        )
+        assert LONG in "".join(column(browser)[0].split())
+        assert seen(browser, ".open tbody tr > :last-child") == ["500ms"]
+
+
+class TestPrinted:
+    """As `beforeprint` and the medium make of it."""
+
+    @pytest.fixture
+    def printed(self, opened, browser):
+        def show(report, text=""):
+            opened(to_html(report))
+            if text:
+                type_filter(browser, text)
+            browser.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia",
+                {
+                    "media": "print",
+                    "features": [{"name": "prefers-color-scheme", "value": "dark"}],
+                },
+            )
+            browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+            return browser
+
+        yield show
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+    def test_are_all_sections(self, printed):
+        """Each with its heading, on white, without what is to be clicked."""
+        browser = printed(RUN)
+        assert len(sections(browser)) == 7
+        assert seen(browser, "h2")[:3] == ["Events", "Slowest", "Failed"]
+        assert all(
+            height > 5
+            for height in browser.execute_script(
+                "return [...document.querySelectorAll('h2')].map((it) => it.offsetHeight)"
+            )
+        )
+        assert seen(browser, "[role=tab], search, .more button") == []
+        ground, contrast = browser.execute_script(LIGHTNESS)
+        assert ground > 0.9
+        assert contrast >= 4.5
+
+    def test_is_what_matches_the_filter(self, printed):
+        """In sections that were not open, too; and what was looked for."""
+        browser = printed(RUN, "test_two")
+        assert seen(browser, "search input", "value") == ["test_two"]
+        assert column(browser, section="main > section") == ["render", "GET api.example.org:443"]
+
+
 class TestSafety:
     @pytest.mark.parametrize("text", HOSTILE)
     def test_names_are_texts(self, opened, text):
@@ -375,7 +524,7 @@ class TestSafety:
         assert len(_chromium.said(browser)) == 2
 
 
-LIGHTNESS = """
+CONTRAST = """
 const parts = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
 const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
 const light = (color) => {
@@ -386,15 +535,27 @@ const under = (element) => {
   const color = getComputedStyle(element).backgroundColor;
   return color === "rgba(0, 0, 0, 0)" ? under(element.parentElement) : color;
 };
-const contrast = (element) => {
-  const two = [light(getComputedStyle(element).color), light(under(element))].sort((a, b) => b - a);
+const contrast = (element, what = "color") => {
+  const two = [light(getComputedStyle(element)[what]), light(under(element))].sort((a, b) => b - a);
   return (two[0] + 0.05) / (two[1] + 0.05);
 };
+"""
+DRAWN = (
+    CONTRAST
+    + """
+return Math.min(...Object.entries(arguments[0]).map(([selector, what]) =>
+  contrast(document.querySelector(selector), what)));
+"""
+)
+LIGHTNESS = (
+    CONTRAST
+    + """
 const texts = [...document.body.querySelectorAll("*")].filter((element) =>
   element.checkVisibility()
   && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
-return [light(under(document.body)), Math.min(...texts.map(contrast))];
+return [light(under(document.body)), Math.min(...texts.map((it) => contrast(it)))];
 """
+)
 
 
 class TestColors:
@@ -416,8 +577,49 @@ class TestColors:
         assert ground > 0.9 if scheme == "light" else ground < 0.1
         assert contrast >= 4.5
 
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_what_is_drawn_can_be_seen(self, opened, scheme):
+        """Lines, bars and the edges of controls have the contrast that WCAG 2 asks for (level AA)."""
+        browser = opened(to_html(RUN))
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+        )
+        drawn = {
+            "search input": "borderTopColor",
+            ".bar rect": "fill",
+            ".spread line": "stroke",
+            ".spread .most": "stroke",
+            ".spread circle": "fill",
+        }
+        assert browser.execute_script(DRAWN, drawn) >= 3.0
+
+    def test_the_open_section_is_seen_in_forced_colors(self, opened):
+        """Where the system chooses all of them, it is the one that is underlined."""
+        browser = opened(to_html(RUN), "#hosts")
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "forced-colors", "value": "active"}]},
+        )
+        assert browser.execute_script(
+            "return [...document.querySelectorAll('nav a')]"
+            ".filter((it) => getComputedStyle(it).borderBottomWidth !== '0px').map((it) => it.id)"
+        ) == ["tab-hosts"]
+
 
 class TestAccess:
+    def test_what_is_drawn_is_said(self, opened):
+        """From where to where a line reaches, which no column says; a bar only repeats a number."""
+        browser = opened(to_html(RUN))
+        lines = browser.find_elements("css selector", ".open .spread")
+        assert [line.accessible_name for line in lines] == [
+            "125ms to 2.00s",
+            "1.00µs to 500ms",
+            "125ms to 500ms",
+            "0s to 0s",
+        ]
+        assert {line.aria_role for line in lines} <= {"img", "image"}
+
     def test_what_a_screen_reader_says(self, opened):
         """Each control has a name, each table, and each of its rows a heading."""
         browser = opened(to_html(RUN))
