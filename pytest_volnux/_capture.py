@@ -11,8 +11,10 @@ from pytest_volnux._children import Children
 from volnux.telemetry._watch import Turns, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
+    from pytest_volnux._fixture import VolnuxFixture
+    from volnux._tree import Record
     from volnux.telemetry import Clock
 
 #: Single records that are kept of one test, of each kind.
@@ -29,18 +31,50 @@ class Attempt:
 
     Attributes:
         nodeid: the test's.
-        phases: "setup", "call", "teardown" -> what was recorded in each; those that recorded nothing are
-            missing.
+        phase: "setup", "call" or "teardown".
+        watches: what takes its records; the last is the one that does so now.
+        fixture: what it is asked by, if it is.
     """
 
-    def __init__(self, nodeid: str) -> None:
-        self.nodeid = nodeid
-        self.phases: dict[str, list[Watch]] = defaultdict(list)
-        self.threads = set(threading.enumerate())
+    __slots__ = ("_allowed", "_phases", "fixture", "nodeid", "phase", "threads", "watches")
 
-    def watches(self) -> list[Watch]:
-        """Return all that was recorded in it so far."""
-        return [watch for watches in self.phases.values() for watch in watches]
+    def __init__(self, nodeid: str, now: Watch, allowed: Sequence[str] = ()) -> None:
+        self.nodeid = nodeid
+        self.watches = [now]
+        self.fixture: VolnuxFixture | None = None
+        self._allowed = allowed
+        #: Those that there were when it began, or that are no test's; None if there was only one.
+        self.threads = None if threading.active_count() == 1 else threading.enumerate()
+        #: When each phase began, on the clock of the one whose turn it was.
+        self._phases: list[tuple[Watch, int, str]] = []
+        self.note("setup")
+
+    def note(self, phase: str) -> None:
+        """Note that a phase begins, or that it has another registry."""
+        self.phase = phase
+        now = self.watches[-1]
+        self._phases.append((now, now.scope.now(), phase))
+
+    def allowed(self) -> tuple[str, ...]:
+        """Return the globs of events that may fail in it."""
+        return (*self._allowed, *(() if self.fixture is None else self.fixture.allowed))
+
+    def running(self, phase: str) -> list[Record]:
+        """Return what was begun in a phase and has not ended."""
+        return [
+            record
+            for watch in self.watches
+            for start, record in watch.in_flight()
+            if self.phase_of(watch, start) == phase
+        ]
+
+    def phase_of(self, watch: Watch, start: int) -> str:
+        """Return the phase in which something began, by its nanoseconds on the clock of its watch."""
+        found = ""
+        for of, began, phase in self._phases:
+            if of is watch and (began <= start or not found):
+                found = phase
+        return found
 
 
 class Capture:
@@ -58,41 +92,37 @@ class Capture:
         #: How many attempts there were, and of which tests the last ones were, by their number.
         self._number = 0
         self._last: dict[int, str] = {}
-        self._clock: Clock | None = None
         self._spare: list[Watch] = []
-        #: The next phase's, between two phases of a test: a server in a thread may be late by a bit.
-        self._next: Watch | None = None
 
-    def begin(self) -> None:
+    def switch_on(self) -> None:
         """Have the process record from now on."""
         self.turns.give(self.outside)
 
-    def end(self) -> None:
+    def switch_off(self) -> None:
         """Have it record no more."""
         self.turns.give(None)
 
     def close(self) -> None:
         """Leave nothing behind."""
-        self.end()
+        self.switch_off()
         self._children.forget()
 
-    def start(self, nodeid: str) -> Attempt:
-        """Begin an attempt of a test."""
-        self.attempt = Attempt(nodeid)
-        self._next = None
-        self.turns.places = None
+    def start(self, nodeid: str, allowed: Sequence[str] = ()) -> None:
+        """Begin an attempt of a test, and its first phase.
+
+        Args:
+            nodeid: the test's.
+            allowed: globs of events that may fail in it.
+        """
+        now = self._spare.pop() if self._spare else Watch(self.turns, None, CAPACITY)
+        self.attempt = Attempt(nodeid, now, allowed)
+        if self.turns.places is not None:
+            self.turns.places = None
         self._number += 1
         self._last[self._number] = nodeid
         self._last.pop(self._number - LAST, None)
         self._children.expect(self._number)
-        return self.attempt
-
-    def phase(self, when: str) -> None:
-        """Begin a phase of the attempt."""
-        if self.attempt is not None:
-            watch, self._next = self._next or self._fresh(), None
-            self.attempt.phases[when].append(watch)
-            self.turns.give(watch)
+        self.turns.give(now)
 
     def bring_home(self) -> None:
         """Take in what the processes that were started have recorded, if they have ended."""
@@ -109,44 +139,40 @@ class Capture:
         self.orphaned.append((self._last[number], late))
         return late
 
-    def phase_over(self, when: str) -> None:
-        """Let the turn of the next phase begin, or nobody's after the last."""
-        if self.attempt is not None and when != "teardown":
-            self._next = self._fresh()
-        self.turns.give(self._next or self.outside)
-        if self.attempt is not None:
-            watches = self.attempt.phases.pop(when)
-            filled = [watch for watch in watches if watch.has_entries()]
-            if filled:
-                self.attempt.phases[when] = filled
-                self.turns.close(*filled)
-            for watch in watches:
-                if watch not in filled:
-                    self._spare_one(watch)
-
     def finish(self) -> Attempt | None:
         """End the attempt; what its threads go on to record is reported as coming late."""
-        attempt = self.attempt
-        self._clock = None
+        attempt, self.attempt = self.attempt, None
         if attempt is None:
             return None
-        left = [thread for thread in threading.enumerate() if thread not in attempt.threads]
-        left = [thread for thread in left if not _is_worker(thread)]
-        if left:
-            late = Watch(self.turns, capacity=CAPACITY)
-            self.turns.leave_behind(left, late)
-            self.orphaned.append((attempt.nodeid, late))
+        self.turns.give(self.outside)
+        if attempt.threads is not None or threading.active_count() > 1:
+            known = attempt.threads or [threading.main_thread()]
+            left = [one for one in threading.enumerate() if one not in known]
+            left = [thread for thread in left if not _is_worker(thread)]
+            if left:
+                late = Watch(self.turns, capacity=CAPACITY)
+                self.turns.leave_behind(left, late)
+                self.orphaned.append((attempt.nodeid, late))
         return attempt
 
-    def set_clock(self, clock: Clock | None) -> None:
+    def begin(self, phase: str) -> None:
+        """Begin a phase of the attempt."""
+        attempt = self.attempt
+        if attempt is not None:
+            clock = attempt.watches[-1].own_clock
+            if clock is not None:  # it may stand still, and tell no phase from the last
+                self.set_clock(clock, phase)
+            else:
+                attempt.note(phase)
+
+    def set_clock(self, clock: Clock | None, phase: str | None = None) -> None:
         """Time what comes in this attempt by a clock, or by the system's again."""
-        self._clock = clock
-        attempt, now = self.attempt, self.turns.now
-        for watches in () if attempt is None else attempt.phases.values():
-            if now in watches:
-                watches.append(Watch(self.turns, clock, CAPACITY))
-                self.turns.give(watches[-1])
-                return
+        attempt = self.attempt
+        if attempt is not None:
+            watch = Watch(self.turns, clock, CAPACITY)
+            attempt.watches.append(watch)
+            attempt.note(phase or attempt.phase)
+            self.turns.give(watch)
 
     @contextmanager
     def fixture(self, scope: str, name: str) -> Iterator[None]:
@@ -159,27 +185,16 @@ class Capture:
             self.turns.give(before)
             if watch.has_entries():
                 self.fixtures[scope, name].append(watch)
-            self.turns.close(watch)
             if self.attempt is not None:  # its threads serve every test
-                self.attempt.threads.update(threading.enumerate())
+                self.attempt.threads = threading.enumerate()
 
-    def _fresh(self) -> Watch:
-        if self._spare and self._clock is None:
-            return self._spare.pop()
-        return Watch(self.turns, self._clock, CAPACITY)
-
-    def reuse(self, attempt: Attempt, but: Iterable[Watch]) -> None:
-        """Take back the registries of an attempt that is over, and has been added up."""
-        kept = {id(watch) for watch in but}
-        for watch in attempt.watches():
-            if id(watch) not in kept and not watch.is_in_flight():
-                watch.start_again()
-                self._spare_one(watch)
-        attempt.phases.clear()
-
-    def _spare_one(self, watch: Watch) -> None:
-        if len(self._spare) < SPARE and not watch.has_own_clock:
+    def let_go(self, watch: Watch) -> None:
+        """Take a registry back that will have no more turns, and in which all has been added up."""
+        if len(self._spare) < SPARE and watch.own_clock is None:
+            watch.start_again()
             self._spare.append(watch)
+        else:
+            self.turns.close(watch)
 
 
 def _is_worker(thread: threading.Thread) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from volnux.telemetry._fork import on_fork
 from volnux.telemetry._home import HOME, prefix, save_at_end, taken
 
 try:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volnux.telemetry._watch import Turns, Watch
+
+_SPAWN: Final = "multiprocessing.spawn"
+_SERVER: Final = "multiprocessing.popen_forkserver"
 
 
 class Children:
@@ -39,31 +44,37 @@ class Children:
         self._lock = allocate_lock()
         self._before: str | None = None
         self._prepare: Any = None
-        #: Whether children may end that are not ours to wait for, and what those have cost that were.
-        self._has_server = False
+        #: What the children have cost so far that were waited for.
         self._seen = 0
+        self._is_in_child = False
+        on_fork(self)
 
     def expect(self, number: int) -> None:
         """Have children that start from now on come home as those of a test, by its number."""
         if not self._folder:
-            self._begin()
+            self._folder = tempfile.mkdtemp(prefix=prefix())
+            self._before = os.environ.get(HOME)
+        # A server that the first test to import this starts, to fork from, has its environment anyway.
+        if self._prepare is None and _SPAWN in sys.modules:
+            self._tell_servers_children()
         os.environ[HOME] = f"{self._folder}{os.sep}{number}"
 
-    def _begin(self) -> None:
-        from multiprocessing import spawn, util
-
-        self._folder = tempfile.mkdtemp(prefix=prefix())
-        self._before = os.environ.get(HOME)
-        util.register_after_fork(self, Children._in_child)
-        # The server that forks has the environment of when it was started.
-        module: Any = spawn
+    def _tell_servers_children(self) -> None:
+        """Tell children where home is now: their server has the environment of when it was started."""
+        module: Any = sys.modules[_SPAWN]
         self._prepare = prepare = module.get_preparation_data
 
         def get_preparation_data(name: str) -> dict[str, Any]:
-            self._has_server = True
             return {**prepare(name), "volnux": _Environment(os.environ.get(HOME, ""))}
 
         module.get_preparation_data = get_preparation_data
+
+    def _after_fork(self) -> None:
+        util: Any = sys.modules.get("multiprocessing.util")
+        if util is not None and self._folder and not self._is_in_child:
+            self._is_in_child = True
+            # Called if it is multiprocessing that has forked, which forgets all else.
+            util.register_after_fork(self, Children._in_child)
 
     def _in_child(self) -> None:
         """In a child that multiprocessing has forked: whose turn it is, it knows from its parent."""
@@ -74,28 +85,21 @@ class Children:
 
     def bring(self, whose: Callable[[int], Watch]) -> None:
         """Add what has come to the registry of the test that it belongs to."""
-        with self._lock:  # a test may ask from several threads
-            if self._folder and self._may_have_come():
+        # Who has ended has cost something; but for the children of a server, which are not ours to wait for.
+        is_certain = _SERVER not in sys.modules and getrusage is not None
+        cost = getrusage(RUSAGE_CHILDREN).ru_minflt if is_certain else -1
+        if self._folder and (cost != self._seen or not is_certain):
+            with self._lock:  # a test may ask from several threads
                 for number, state in taken(self._folder):
                     whose(number).merge(state)
-
-    def _may_have_come(self) -> bool:
-        """Return whether a look into the folder is worth its time: who has ended has cost something."""
-        if self._has_server or getrusage is None:
-            return True
-        cost = getrusage(RUSAGE_CHILDREN).ru_minflt
-        if cost == self._seen:
-            return False
-        self._seen = cost
-        return True
+                self._seen = cost
 
     def forget(self) -> None:
         """Expect no more, and leave nothing behind."""
         if self._folder and os.getpid() == self._pid:
-            from multiprocessing import spawn
-
-            module: Any = spawn
-            module.get_preparation_data = self._prepare
+            if self._prepare is not None:
+                module: Any = sys.modules[_SPAWN]
+                module.get_preparation_data = self._prepare
             if self._before is None:
                 os.environ.pop(HOME, None)
             else:

@@ -10,7 +10,7 @@ from volnux._tree import place_of
 
 if TYPE_CHECKING:
     from pytest_volnux._settings import Settings
-    from pytest_volnux._tally import Group, Notable, Tally
+    from pytest_volnux._tally import Notable, Tally
     from volnux.telemetry import Registry
 
 SCHEMA: Final = "volnux.pytest/1"
@@ -18,7 +18,7 @@ SCHEMA: Final = "volnux.pytest/1"
 
 def data_of(settings: Settings, tally: Tally) -> dict[str, Any]:
     """Return what a report says. Times are seconds; lists are in the order they are shown in."""
-    registry = tally.tests.registry
+    registry = tally.tests
     retries = registry.retry_stats()
     return {
         "schema": SCHEMA,
@@ -26,6 +26,7 @@ def data_of(settings: Settings, tally: Tally) -> dict[str, Any]:
         "top": settings.top,
         "tests": len(tally.nodeids),
         "failed": tally.failed,
+        "excused": tally.excused,
         "slow": tally.slow,
         "events": _events_of(registry),
         "hosts": _hosts_of(registry),
@@ -34,7 +35,7 @@ def data_of(settings: Settings, tally: Tally) -> dict[str, Any]:
         "failures": [_notable(one) for one in tally.failures],
         "fixtures": [_group(name, group) for name, group in tally.fixtures.items()],
         "orphans": [_group(name, group) for name, group in tally.orphans.items()],
-        "outside": _events_of(tally.outside.registry),
+        "outside": _events_of(tally.outside),
     }
 
 
@@ -71,6 +72,7 @@ def _hosts_of(registry: Registry) -> list[dict[str, Any]]:
 def _notable(one: Notable) -> dict[str, Any]:
     return {
         "where": one.where,
+        "phase": one.phase,
         "name": one.name,
         "seconds": one.seconds,
         "error_type": one.error_type,
@@ -78,8 +80,8 @@ def _notable(one: Notable) -> dict[str, Any]:
     }
 
 
-def _group(name: str, group: Group) -> dict[str, Any]:
-    return {"name": name, "events": _events_of(group.registry), "hosts": _hosts_of(group.registry)}
+def _group(name: str, registry: Registry) -> dict[str, Any]:
+    return {"name": name, "events": _events_of(registry), "hosts": _hosts_of(registry)}
 
 
 def to_json(data: dict[str, Any]) -> str:

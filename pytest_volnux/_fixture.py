@@ -24,7 +24,7 @@ from volnux._tree import name_of, place_of
 from volnux.telemetry import Registry, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from volnux.telemetry import EventMetrics, EventStats, NetworkMetrics, RetryStats
 
@@ -37,7 +37,7 @@ class VolnuxFixture:
     sense. Everything may be called from any thread.
     """
 
-    def __init__(self, registries: Callable[[], list[Registry]]) -> None:
+    def __init__(self, registries: Callable[[], Iterable[Registry]]) -> None:
         self._registries = registries
         self._allowed: tuple[str, ...] = ()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_volnux._facts import Facts
     from volnux._tree import Record
-    from volnux.telemetry import EventMetrics, Registry
+    from volnux.telemetry import EventMetrics
 
 
 class LintWarning(pytest.PytestWarning):
@@ -24,16 +24,16 @@ class LintWarning(pytest.PytestWarning):
 
 
 def lint(
-    facts: Facts, call: Iterable[Registry], allowed: Sequence[str]
+    facts: Facts, running: Sequence[Record], allowed: Sequence[str]
 ) -> list[tuple[str, list[Record]]]:
     """Return what is wrong with a test that passed: a sentence each, and the records to blame.
 
     Args:
         facts: what happened in the test.
-        call: what its call recorded, without its fixtures, which still have to end.
+        running: what it has begun and not ended, but for its fixtures, which still have to.
         allowed: globs of events that may fail.
     """
-    found = [_running(call), _exhausted(facts, allowed), _failed(facts, allowed)]
+    found = [_running(running), _exhausted(facts, allowed), _failed(facts, allowed)]
     return [one for one in found if one[1]]
 
 
@@ -51,11 +51,8 @@ def text_of(found: Sequence[tuple[str, list[Record]]], facts: Facts) -> str:
     )
 
 
-def _running(call: Iterable[Registry]) -> tuple[str, list[Record]]:
-    events = [it for one in call for it in one.events(status=Status.RUNNING)]
-    ops = [it for one in call for it in one.network_ops(status=Status.RUNNING)]
-    records: list[Record] = [*events, *ops]
-    return f"{len(records)} never ended: {_names(records)}", records
+def _running(records: Sequence[Record]) -> tuple[str, list[Record]]:
+    return f"{len(records)} never ended: {_names(records)}", [*records]
 
 
 def _exhausted(facts: Facts, allowed: Sequence[str]) -> tuple[str, list[Record]]:

@@ -35,6 +35,8 @@ def _lines(table: Table) -> list[str]:
     lines += [_row(tuple(cell.translate(_SPECIAL) for cell in row)) for row in table.rows]
     if table.more:
         lines += ["", f"and {table.more:,} more"]
+    if table.note:
+        lines += ["", table.note]
     return [*lines, ""]
 
 

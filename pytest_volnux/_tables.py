@@ -20,6 +20,7 @@ class Table(NamedTuple):
         rows: its cells.
         more: how many rows are not shown.
         tail: how many text columns stand after the numbers.
+        note: what else is to be said.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
     more: int
     tail: int = 0
+    note: str = ""
 
 
 def tables_of(data: dict[str, Any]) -> Iterator[Table]:
@@ -37,15 +39,13 @@ def tables_of(data: dict[str, Any]) -> Iterator[Table]:
         yield _events("events", data["events"], top)
     slowest = data["slowest"][:top]
     if slowest:
-        rows = [
-            (seconds(one["seconds"]), visible(one["name"]), visible(one["where"]))
-            for one in slowest
-        ]
+        rows = [(seconds(one["seconds"]), visible(one["name"]), where(one)) for one in slowest]
         yield Table("slowest", ("took", "event", "in"), 0, rows, 0, tail=2)
     if data["failures"]:
         shown = data["failures"][:top]
-        rows = [(visible(one["name"]), _error(one), visible(one["where"])) for one in shown]
-        yield Table("failed", ("event", "error", "in"), 3, rows, data["failed"] - len(shown))
+        rows = [(visible(one["name"]), _error(one), where(one)) for one in shown]
+        more = data["failed"] - len(shown)
+        yield Table("failed", ("event", "error", "in"), 3, rows, more, note=_excused(data))
     if data["hosts"]:
         yield _hosts(data["hosts"], top)
     for key, title in (("fixtures", "shared fixtures"), ("orphans", "after their test had ended")):
@@ -53,6 +53,17 @@ def tables_of(data: dict[str, Any]) -> Iterator[Table]:
             yield _groups(title, data[key], top)
     if data["outside"]:
         yield _events("outside of tests", data["outside"], top)
+
+
+def _excused(data: dict[str, Any]) -> str:
+    number: int = data["excused"]
+    return f"not counted: {number:,} that may fail, or that a retry got over" if number else ""
+
+
+def where(one: dict[str, Any]) -> str:
+    """Return the test that something happened in, or what else it was, and the phase unless that is the call."""
+    phase = f" ({one['phase']})" if one["phase"] in {"setup", "teardown"} else ""
+    return visible(one["where"]) + phase
 
 
 def _events(title: str, events: Sequence[dict[str, Any]], top: int) -> Table:

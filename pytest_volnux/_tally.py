@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from volnux._tree import Forest, duration_of, name_of
 from volnux.telemetry import EventMetrics, Registry, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_volnux._capture import Attempt
     from volnux._tree import Record
     from volnux.telemetry._watch import Watch
 
@@ -21,12 +22,14 @@ class Notable(NamedTuple):
 
     Attributes:
         where: the test, the fixture, or what else it was recorded in.
+        phase: of a test, "setup", "call" or "teardown"; "" of all else.
         name: the event's name, or `operation host:port`.
         seconds: how long it took.
         error_type, error: what went wrong, or None.
     """
 
     where: str
+    phase: str
     name: str
     seconds: float
     error_type: str | None = None
@@ -37,27 +40,18 @@ class Worst(NamedTuple):
     """What matters of the records of one place.
 
     Attributes:
-        failed: how many errors arose.
+        failed: how many errors arose that nothing excuses.
         failures: the first of them.
+        excused: how many errors arose that may, or that a retry got over.
         slow: how many events were slow.
         slowest: the slowest events, if they are among the slowest of the run so far.
     """
 
     failed: int = 0
+    excused: int = 0
     failures: list[Notable] = []  # never changed
     slow: int = 0
     slowest: list[Notable] = []  # never changed
-
-
-@dataclass
-class Group:
-    """What was recorded in one kind of place: the tests, a fixture, the threads that a test left.
-
-    Attributes:
-        registry: totals, without any single record.
-    """
-
-    registry: Registry = field(default_factory=lambda: Registry(capacity=0))
 
 
 class Tally:
@@ -69,45 +63,74 @@ class Tally:
     Args:
         slow: what takes longer is slow, in seconds.
         top: how many of the slowest are kept.
+        parts: takes what is added up here as JSON-ready data, for `add` in another process.
+
+    Attributes:
+        tests, outside: totals, without any single record.
+        fixtures, orphans: likewise, by where.
     """
 
-    def __init__(self, slow: float, top: int) -> None:
+    def __init__(self, slow: float, top: int, parts: list[dict[str, Any]] | None = None) -> None:
         self._slow, self._top = slow, top
-        self.tests = Group()
-        self.fixtures: dict[str, Group] = {}
-        self.orphans: dict[str, Group] = {}
-        self.outside = Group()
+        self._parts = parts
+        self.tests = Registry(capacity=0)
+        self.fixtures: dict[str, Registry] = {}
+        self.orphans: dict[str, Registry] = {}
+        self.outside = Registry(capacity=0)
         #: Tests that recorded something.
         self.nodeids: set[str] = set()
         self.slowest: list[Notable] = []
         self.slow = 0
         self.failures: list[Notable] = []
         self.failed = 0
+        self.excused = 0
 
-    def take(self, kind: str, where: str, watch: Watch) -> None:
-        """Add a part that was recorded in this process."""
-        watch.pour_into(self._group(kind, where).registry)
-        self._add(self._worst(where, watch))
+    def take(
+        self,
+        kind: str,
+        where: str,
+        watch: Watch,
+        attempt: Attempt | None = None,
+        *,
+        anyway: bool = False,
+    ) -> bool:
+        """Add a part that was recorded in this process, if all in it has ended, or anyway.
 
-    def part(self, kind: str, where: str, watch: Watch) -> dict[str, Any]:
-        """Return a part as JSON-ready data, for `add` in another process."""
-        worst = self._worst(where, watch)
-        self._add(worst)  # so that less and less is among the slowest
-        return {
-            "kind": kind,
-            "where": where,
-            "registry": watch.export(records=False),
-            "worst": worst,
-        }
+        Args:
+            kind, where: of the part.
+            watch: what it was recorded into.
+            attempt: of a test, what knows its phases, and what may fail in it.
+            anyway: do not wait for what has not ended.
+
+        Returns:
+            Whether it was added. It may be as it was before, or empty.
+        """
+        if not watch.has_entries():
+            return True
+        registry = self._group(kind, where)
+        asked = attempt is not None and attempt.fixture is not None
+        if self._parts is None and not asked and watch.hand_over(registry, self._worth_a_look()):
+            return True
+        if not anyway and watch.is_in_flight():
+            return False
+        worst = self._worst(where, watch, attempt)
+        if self._parts is not None:
+            totals = watch.export(records=False)
+            self._parts.append({"kind": kind, "where": where, "registry": totals, "worst": worst})
+        watch.pour_into(registry)
+        self._add(worst)
+        return True
 
     def add(self, part: dict[str, Any]) -> None:
         """Add a part that another process recorded."""
-        self._group(part["kind"], part["where"]).registry.merge(part["registry"])
-        failed, failures, slow, slowest = part["worst"]
-        failures, slowest = ([Notable(*one) for one in found] for found in (failures, slowest))
-        self._add(Worst(failed, failures, slow, slowest))
+        self._group(part["kind"], part["where"]).merge(part["registry"])
+        worst = Worst(*part["worst"])
+        failures, slowest = (
+            [Notable(*one) for one in found] for found in (worst.failures, worst.slowest)
+        )
+        self._add(worst._replace(failures=failures, slowest=slowest))
 
-    def _group(self, kind: str, where: str) -> Group:
+    def _group(self, kind: str, where: str) -> Registry:
         if kind == "test":
             self.nodeids.add(where)
             return self.tests
@@ -115,29 +138,50 @@ class Tally:
             return self.outside
         groups = self.fixtures if kind == "fixture" else self.orphans
         if where not in groups:
-            groups[where] = Group()
+            groups[where] = Registry(capacity=0)
         return groups[where]
 
-    def _worst(self, where: str, watch: Watch) -> Worst:
-        least = self.slowest[-1].seconds if len(self.slowest) >= self._top > 0 else 0.0
-        found = watch.notable(min(self._slow, least))
+    def _worth_a_look(self) -> float:
+        """Return the seconds above which something is slow, or among the slowest so far."""
+        return min(self._slow, self._least())
+
+    def _least(self) -> float:
+        return self.slowest[-1].seconds if len(self.slowest) >= self._top > 0 else 0.0
+
+    def _worst(self, where: str, watch: Watch, attempt: Attempt | None) -> Worst:
+        found = watch.notable(self._worth_a_look())
         if not found:
             return Worst()
-        failed = [record for record in found if record.status == Status.FAILED]
-        if failed:
-            forest = Forest(failed)
-            failed = [record for record in failed if forest.is_origin(record)]
-        long = [it for it in found if isinstance(it, EventMetrics) and it.duration > least]
+        from pytest_volnux._facts import Facts
+        from volnux._tree import duration_of, name_of
+
+        starts = {record.task_id: start for start, record in found}
+
+        def notable(record: Record) -> Notable:
+            phase = "" if attempt is None else attempt.phase_of(watch, starts[record.task_id])
+            what = name_of(record), duration_of(record), record.error_type, record.error
+            return Notable(where, phase, *what)
+
+        failed: Sequence[Record] = ()
+        count = 0
+        if any(record.status == Status.FAILED for _, record in found):
+            facts = Facts([watch])
+            count = len(facts.failures())
+            failed = facts.failed_for_good(() if attempt is None else attempt.allowed())
+        least = self._least()
+        long = [it for _, it in found if isinstance(it, EventMetrics) and it.duration > least]
         long.sort(key=duration_of, reverse=True)
         return Worst(
             len(failed),
-            [_notable(where, record) for record in failed[:FAILURES]],
-            sum(isinstance(it, EventMetrics) and it.duration > self._slow for it in found),
-            [_notable(where, record) for record in long[: self._top]],
+            count - len(failed),
+            [notable(record) for record in failed[:FAILURES]],
+            sum(isinstance(it, EventMetrics) and it.duration > self._slow for _, it in found),
+            [notable(record) for record in long[: self._top]],
         )
 
     def _add(self, worst: Worst) -> None:
         self.failed += worst.failed
+        self.excused += worst.excused
         self.slow += worst.slow
         if worst.failures:
             self.failures += worst.failures
@@ -164,9 +208,5 @@ class Tally:
         whole = Registry(capacity=0)
         groups = (self.tests, self.outside, *self.fixtures.values(), *self.orphans.values())
         for group in groups:
-            whole.merge(group.registry.export())
+            whole.merge(group.export())
         return whole
-
-
-def _notable(where: str, record: Record) -> Notable:
-    return Notable(where, name_of(record), duration_of(record), record.error_type, record.error)

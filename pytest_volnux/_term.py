@@ -53,6 +53,8 @@ def _write(table: Table, terminal: pytest.TerminalReporter) -> None:
         terminal.write_line("  " + line(row), red=table.title == "failed")
     if table.more:
         terminal.write_line(f"  and {table.more:,} more")
+    if table.note:
+        terminal.write_line(f"  {table.note}")
 
 
 def _cut(text: str, width: int) -> str:

@@ -179,7 +179,7 @@ def _session(config: pytest.Config) -> Session:
 @pytest.fixture
 def volnux(request: pytest.FixtureRequest) -> VolnuxFixture:
     """What is recorded in this test: questions, and asserts that say what happened."""
-    return _session(request.config).fixture(request.node)
+    return _session(request.config).fixture()
 
 
 @pytest.fixture

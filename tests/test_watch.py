@@ -69,7 +69,6 @@ def test_what_stays_open_has_children_in_the_next_turn(turns):
     with traced_event("server"):
         first.fold()
         turns.give(second)
-        turns.close(first)
         step("request")
         with network_op("example.org", 80):
             pass
@@ -261,12 +260,12 @@ def test_what_is_notable(turns):
         raise ValueError
     with network_op("example.org", 80):
         clock.advance(2.0)
-    assert [type(it).__name__ for it in watch.notable(1.0)] == [
+    assert [type(it).__name__ for _, it in watch.notable(1.0)] == [
         "EventMetrics",
         "EventMetrics",
         "NetworkMetrics",
     ]
-    assert {it.event_name for it in watch.notable(1.0)[:2]} == {"long", "failed"}
+    assert {it.event_name for _, it in watch.notable(1.0)[:2]} == {"long", "failed"}
 
 
 def test_places_of_the_program_are_known_while_somebody_may_ask(turns):

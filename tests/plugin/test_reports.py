@@ -122,6 +122,7 @@ def test_json(suite, pytester):
     assert data["failures"] == [
         {
             "where": "test_it.py::test_two",
+            "phase": "call",
             "name": "parse",
             "seconds": 0.0,
             "error_type": "ValueError",

@@ -31,6 +31,9 @@ class ErrorCounts:
         self._lock = RLock()
         self._counts.clear()
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
     def add(self, stage: str, reason: str, count: int = 1) -> None:
         """Count something once more."""
         with self._lock:

@@ -266,6 +266,12 @@ class Registry(Intake):
             if state["in_flight"]:
                 self._errors.add("remote", "unfinished", state["in_flight"])
 
+    def take_entries(self, raws: list[Raw]) -> None:
+        """Take in entries of another registry of this process as if they were recorded here."""
+        self._pending += raws
+        if len(self._pending) > self._pending.limit:
+            self._fold_soon()
+
     def take_totals(
         self,
         events: Mapping[Any, Totals],

@@ -7,10 +7,10 @@ import sys
 from _thread import get_ident
 
 from volnux.telemetry._ids import show_id
-from volnux.telemetry._raw import END, EXTRA, START, THREAD, identify
+from volnux.telemetry._raw import END, EXTRA, PLAIN_OP, START, THREAD, identify
 from volnux.telemetry._records import Status
 from volnux.telemetry._registry import Registry
-from volnux.telemetry._render import record_of
+from volnux.telemetry._render import record_of, running_record
 from volnux.telemetry._scope import watch_process
 from volnux.telemetry._switch import SWITCH
 
@@ -44,12 +44,12 @@ class Watch(Registry):
         capacity: how many single records it keeps of each kind.
 
     Attributes:
-        has_own_clock: whether it was given one.
+        own_clock: the one that it was given, if it was.
     """
 
     def __init__(self, turns: Turns, clock: Clock | None = None, capacity: int = 10_000) -> None:
         self._turns = turns
-        self.has_own_clock: bool = clock is not None
+        self.own_clock: Clock | None = clock
         super().__init__(capacity, clock=clock)
         # The hot path looks at what waits: were it another's, this one's would wait for ever.
         self._own_append, self._own_late = self._pending.append, self._ended.append
@@ -66,7 +66,10 @@ class Watch(Registry):
             else:
                 turns.taker_of(raw, self)._take(raw)
 
-        return scope.derive(append=append, late=turns.end)
+        derived = scope.derive(append=append, late=turns.end)
+        #: To see of each entry whose it is, or to trust that it is this one's, at the price of any registry.
+        self.looking, self.trusting = derived.hot, scope.hot
+        return derived
 
     def _take(self, raw: Raw) -> None:
         self._own_append(raw)
@@ -83,8 +86,34 @@ class Watch(Registry):
             self._fold()
             return bool(self._open)
 
-    def notable(self, seconds: float) -> list[Any]:
-        """Return the records of what failed or took longer than so many seconds, in no order."""
+    def hand_over(self, other: Registry, seconds: float) -> bool:
+        """Give all that was recorded here to a registry without single records, if that is all there is to do.
+
+        Returns:
+            Whether it was: everything has ended, nothing says more than "completed" or took longer
+            than so many seconds, and nobody has asked yet. Otherwise it is as it was before.
+        """
+        raws = self._pending[:]
+        if self._finished or self._open or self._ended:
+            return False
+        bound = seconds * 1e9
+        for raw in raws:
+            end = raw[END]
+            if end is None or end - raw[START] > bound:
+                return False
+            extra = raw[EXTRA]
+            if extra is not None and extra is not PLAIN_OP:
+                return False
+        del self._pending[: len(raws)]
+        other.take_entries(raws)
+        return True
+
+    def notable(self, seconds: float) -> list[tuple[int, Any]]:
+        """Return the records of what failed or took longer than so many seconds, in no order.
+
+        Returns:
+            When each began, in nanoseconds on the clock of this registry, and the record.
+        """
         bound = seconds * 1e9
         found = []
         for network in (False, True):
@@ -94,8 +123,14 @@ class Watch(Registry):
                 if raw[END] - raw[START] > bound or (
                     extra is not None and extra.status == Status.FAILED
                 ):
-                    found.append(record_of(raw))
+                    found.append((raw[START], record_of(raw)))
         return found
+
+    def in_flight(self) -> list[tuple[int, Any]]:
+        """Return the records of what has not ended, likewise."""
+        with self._lock:
+            self._fold()
+            return [(raw[START], running_record(raw)) for raw in self._open.values()]
 
     def pour_into(self, other: Registry) -> None:
         """Add the totals of what was recorded here to another registry, but no single record."""
@@ -119,6 +154,8 @@ class Watch(Registry):
 
     def start_again(self) -> None:
         """Forget everything, for another turn, in which nothing may be in flight yet."""
+        if not self.has_entries() and not self._errors:
+            return
         with self._lock:
             self._fold()
             self._start_again()
@@ -143,12 +180,32 @@ class Turns:
     def __init__(self) -> None:
         self.now: Watch | None = None
         self.left_behind: dict[int, tuple[Thread, Watch]] = {}
-        #: While somebody may ask: by the identity of an entry, the file and the line of the program that
-        #: began it.
-        self.places: dict[int, tuple[str, int]] | None = None
+        #: The one whose turn it is, if all that begins is its own: nobody asks for places, and no thread is
+        #: left behind.
+        self._plain: Watch | None = None
+        self._places: dict[int, tuple[str, int]] | None = None
         # Those that may have something in flight.
         self._alive: list[Watch] = []
         self._is_on = False
+
+    @property
+    def places(self) -> dict[int, tuple[str, int]] | None:
+        """While somebody may ask: by the identity of an entry, the file and line that began it."""
+        return self._places
+
+    @places.setter
+    def places(self, places: dict[int, tuple[str, int]] | None) -> None:
+        self._places = places
+        self._simplify()
+
+    def _simplify(self) -> None:
+        plain = self.now if self._places is None and not self.left_behind else None
+        if plain is not self._plain:
+            if self._plain is not None:
+                self._plain.scope.hot = self._plain.looking
+            if plain is not None:
+                plain.scope.hot = plain.trusting
+            self._plain = plain
 
     def give(self, watch: Watch | None) -> Watch | None:
         """Give the turn to this one, or to none; return who had it."""
@@ -157,21 +214,22 @@ class Turns:
             if watch is not None and watch not in self._alive:
                 self._alive.append(watch)
             self.now = watch
+            self._simplify()
             watch_process(watch)
             if (watch is not None) is not self._is_on:
                 self._is_on = not self._is_on
                 (SWITCH.add if self._is_on else SWITCH.remove)()
         return before
 
-    def close(self, *watches: Watch) -> None:
-        """Let some go that will have no more turns, once what is in flight in them has ended."""
-        for watch in watches:
-            if not watch.is_in_flight() and watch in self._alive:
-                self._alive.remove(watch)
+    def close(self, watch: Watch) -> None:
+        """Let one go that will have no more turns, and in which nothing is in flight."""
+        if watch in self._alive:
+            self._alive.remove(watch)
 
     def leave_behind(self, threads: Iterable[Thread], watch: Watch) -> None:
         """Have what begins in these threads from now on be this one's, for as long as they live."""
         self.left_behind.update((thread.ident or 0, (thread, watch)) for thread in threads)
+        self._simplify()
         if watch not in self._alive:
             self._alive.append(watch)
 
@@ -195,6 +253,7 @@ class Turns:
         thread, whose = self.left_behind.get(here, (None, None))
         if thread is not None and not thread.is_alive():  # its number is another's now
             self.left_behind.pop(here, None)
+            self._simplify()
             whose = None
         return whose or self.now or given
 
