@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -507,6 +508,47 @@ class TestRecursion:
             with traced_event("after"):
                 pass
         assert registry.events("after")[0].parent_id is None
+
+    @pytest.mark.parametrize("kind", ["function", "block", "operation"])
+    @pytest.mark.parametrize("looks", [False, True], ids=["unseen", "seen"])
+    def test_inside_of_several_registries(self, kind, looks):
+        """Wherever the stack runs out, all of them have the same, and nothing in flight for ever."""
+        registries = [Registry()]
+
+        def look(level):
+            # The end of what a registry has seen in flight is announced to it.
+            if looks and level == 20:
+                for registry in registries:
+                    registry.fold()
+
+        @traced_event("deep")
+        def function(level=0):
+            look(level)
+            return function(level + 1)
+
+        def block(level=0):
+            with traced_event("deep"):
+                look(level)
+                return block(level + 1)
+
+        def operation(level=0):
+            with network_op("h", 1):
+                look(level)
+                return operation(level + 1)
+
+        deep = {"function": function, "block": block, "operation": operation}[kind]
+
+        def begin(frames):
+            return begin(frames - 1) if frames else deep()
+
+        with monitor_events(registry=registries[0]), contextlib.ExitStack() as stack:
+            registries += [stack.enter_context(capture()) for _ in range(5)]
+            for frames in range(8):  # so that it runs out at another place each time
+                with pytest.raises(RecursionError):
+                    begin(frames)
+            healths = [registry.health() for registry in registries]
+        assert {health.in_flight for health in healths} == {0}
+        assert len({health.finished for health in healths}) == 1
 
     def test_of_exceptions_texts(self):
         """An exception whose text recurses for ever is recorded without it."""

@@ -366,6 +366,40 @@ def test_next(volnux):
     ) == {"test_it": "slow", "test_next": "load"}
 
 
+def test_a_clock_that_stands_still_where_the_program_records_by_itself(suite):
+    """It times what the program's own registry gets as well, and no test after it."""
+    suite(
+        """
+from program import *
+from volnux.telemetry import current_registry
+
+def test_before(volnux):
+    load()
+    assert volnux.events()[0].duration < 2
+
+def test_it(volnux, volnux_clock):
+    slow(volnux_clock, 2.0)
+    assert [event.duration for event in volnux.events("slow")] == [2.0]
+    assert [event.duration for event in current_registry().events("slow")] == [2.0]
+
+def test_after(volnux):
+    load()
+    assert volnux.events()[0].duration < 2
+    # By date: the clock that stood still began long ago.
+    assert [it.event_name for it in current_registry().events()] == ["slow", "load", "load"]
+""",
+        conftest="""
+from volnux.telemetry import Registry, monitor_events
+
+def pytest_configure(config):
+    config.stash["on"] = monitor_events(registry=Registry())
+
+def pytest_unconfigure(config):
+    config.stash["on"].close()
+""",
+    ).assert_outcomes(passed=3)
+
+
 def test_the_whole_run_can_be_asked(suite):
     """From the first test on, whichever asks."""
     suite(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
 
+from volnux.telemetry._clock import SYSTEM_CLOCK
 from volnux.telemetry._fork import on_fork
 from volnux.telemetry._ids import IDS
 from volnux.telemetry._raw import AROUND, identify
@@ -106,8 +107,11 @@ def watch_process(registry: Registry | None) -> None:
 def _record_in_process() -> None:
     """Have the process record into all registries that it is switched on for, the latest first."""
     scope: Scope | None = None
+    # Who looks on by a clock of its own was given it to time what the process does, by whoever recorded.
+    timers = [one.scope for one in _watching if one.scope.anchor.clock is not SYSTEM_CLOCK]
     for registry in dict.fromkeys((*_watching, *_recording)):
-        scope = registry.scope if scope is None else _joined(registry.scope, scope)
+        timer = timers[0] if timers else registry.scope
+        scope = registry.scope if scope is None else _joined(registry.scope, scope, timer)
     PROCESS_ROOT[1] = scope
     for raw in _waiting.values():
         name, attributes = raw[3]
@@ -233,7 +237,7 @@ class capture(_Scoped):  # noqa: N801  # a verb, used as one
         outer: Scope | None = None if self._isolated else outside[1]
         scope = self.registry.scope
         if outer is not None:
-            scope = _joined(scope, outer)
+            scope = _joined(scope, outer, scope)
         elif outside[0] is None and not self._isolated:
             scope = scope.derive(pipeline=outside[3][0], attributes=outside[3][1])
         parent = 0 if self._isolated else enclosing_id(outside)
@@ -247,13 +251,15 @@ class capture(_Scoped):  # noqa: N801  # a verb, used as one
         SWITCH.remove()
 
 
-def _joined(inner: Scope, outer: Scope) -> Scope:
-    """Return a scope whose entries go to both, timed by the inner one's clock."""
+def _joined(inner: Scope, outer: Scope, timer: Scope) -> Scope:
+    """Return a scope whose entries go to both, timed by the clock of one of them."""
 
     def both(first: Callable[[Any], None], second: Callable[[Any], None]) -> Callable[[Any], None]:
         def give(raw: Raw) -> None:
-            first(raw)
+            # What needs more of the stack comes first: where that runs out, nobody is left with an
+            # entry that has not begun.
             second(raw)
+            first(raw)
 
         return give
 
@@ -261,10 +267,13 @@ def _joined(inner: Scope, outer: Scope) -> Scope:
         inner.fold()
         outer.fold()
 
-    if inner.anchor.clock is not outer.anchor.clock:
-        for registry in outer.registries:
-            registry.has_foreign_clocks = True
+    for scope in (inner, outer):
+        if scope.anchor.clock is not timer.anchor.clock:
+            for registry in scope.registries:
+                registry.has_foreign_clocks = True
     return inner.derive(
+        now=timer.now,
+        anchor=timer.anchor,
         append=both(inner.append, outer.append),
         late=both(inner.late, outer.late),
         fold=fold,
