@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 
+from tests.plugin.conftest import PROGRAM
 from tests.plugin.test_capture import attributed  # noqa: F401
 
 WORK = """
@@ -183,3 +185,163 @@ def test_nothing_is_left_behind(suite, pytester, monkeypatch):
     result.assert_outcomes(passed=1)
     assert list((pytester.path / "tmp").glob("volnux-*")) == []
     assert "VOLNUX_TEST_HOME" not in os.environ
+
+
+BY_RUN = """
+import subprocess, sys
+import pytest
+
+def run(*words):
+    subprocess.run([sys.executable, "-m", "volnux", "run", "--no-report", *words], check=True)
+
+def assert_counts(volnux, **counts):
+    assert {name: len(volnux.events(name)) for name in counts} == counts
+    assert len(volnux.events()) == sum(counts.values())
+"""
+WORKERS = """
+from program import *
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from volnux.telemetry import propagate
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    load()
+    with context.Pool(2) as pool:
+        pool.map(parse, [False] * 4)
+    process = context.Process(target=fetch)
+    process.start()
+    process.join()
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(flaky).result()
+        pool.submit(propagate(load)).result()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "early"),
+    [
+        pytest.param((), {}, id="alone"),
+        pytest.param(("-n2",), {}, id="by workers"),
+        # What ends a process of multiprocessing is then registered before anything of volnux.
+        pytest.param((), {"sitecustomize": "import multiprocessing.util"}, id="imported before"),
+    ],
+)
+def test_of_a_program_under_volnux_run(suite, pytester, arguments, early):
+    """What its children record comes home with what it records itself, and once, by any start method."""
+    result = suite(
+        BY_RUN
+        + """
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_it(method, volnux):
+    run("work.py", method)
+    assert_counts(volnux, load=2, parse=4, fetch=1, flaky=1)
+""",
+        "--volnux-report=json:out.json",
+        *arguments,
+        apart=True,
+        work=WORKERS,
+        **early,
+    )
+    result.assert_outcomes(passed=3)
+    data = json.loads((pytester.path / "out.json").read_text("utf-8"))
+    counts = {it["name"]: it["count"] for it in data["events"]}
+    assert counts == {"load": 6, "parse": 12, "fetch": 3, "flaky": 3}
+    assert (data["orphans"], data["outside"]) == ([], [])
+
+
+def test_of_all_that_a_program_under_volnux_run_starts(suite):
+    """Another Python and its children, another run and its own, a child without any clean-up, nor has it."""
+    suite(
+        BY_RUN
+        + """
+def test_it(volnux):
+    run("outer.py")
+    assert_counts(volnux, load=1, parse=3, fetch=2, flaky=1)
+""",
+        apart=True,
+        outer="""
+from program import *
+import os, subprocess, sys
+
+load()
+for words in ([], ["-m", "volnux", "run", "--no-report"]):
+    subprocess.run([sys.executable, *words, "inner.py"], check=True)
+if not os.fork():
+    flaky()
+    os._exit(0)
+os.wait()
+parse()
+os._exit(0)
+""",
+        inner="""
+from program import *
+import multiprocessing
+
+if __name__ == "__main__":
+    parse()
+    process = multiprocessing.get_context("spawn").Process(target=fetch)
+    process.start()
+    process.join()
+""",
+    ).assert_outcomes(passed=1)
+
+
+def test_of_a_program_that_loses_its_run(suite):
+    """What nobody collects any more comes home by itself: it has left its run, or that is over."""
+    suite(
+        BY_RUN
+        + """
+def test_it(volnux):
+    run("outer.py")
+    assert_counts(volnux, load=1, parse=1, fetch=1)
+""",
+        apart=True,
+        outer="""
+from program import *
+import multiprocessing, os, shutil, subprocess, sys
+
+if __name__ == "__main__":
+    load()
+    shutil.rmtree(os.environ["VOLNUX_RUN_DIR"])
+    process = multiprocessing.get_context("spawn").Process(target=fetch)
+    process.start()
+    process.join()
+    code = [sys.executable, "-m", "volnux", "run", "--no-report", "inner.py"]
+    subprocess.run(code, check=True)
+""",
+        inner="from program import *\nparse()\n",
+    ).assert_outcomes(passed=1)
+
+
+def test_a_run_around_the_tests_has_it_too(pytester, monkeypatch):
+    """It is another one that asks: what a test starts belongs to both."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        inner="from program import *\nparse()\n",
+        program=PROGRAM,
+        test_it=BY_RUN
+        + """
+from program import load
+
+def test_it(volnux):
+    load()
+    run("inner.py")
+    assert_counts(volnux, load=1, parse=1)
+""",
+    )
+    words = [
+        "-m",
+        "volnux",
+        "run",
+        "--format",
+        "json",
+        "-m",
+        "pytest",
+        "-p",
+        "pytest_volnux.plugin",
+    ]
+    result = pytester.run(sys.executable, *words)
+    result.assert_outcomes(passed=1)
+    data = json.loads(result.stderr.str())
+    assert {it["name"]: it["count"] for it in data["events"]} == {"load": 1, "parse": 1}

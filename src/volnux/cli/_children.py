@@ -24,6 +24,7 @@ from functools import update_wrapper
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
+from volnux._way_home import go_home, leave_to_run
 from volnux.telemetry import JSONLinesPublisher, current_registry, monitor_events
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ class Household:
         self.monitor: Monitor = monitor_events(publishers, when_full="block")
         self.registry: Registry = current_registry()
         self._finish: Callable[[], None] = self.save if finish is None else finish
-        self._pid = os.getpid()
-        self._mark = Mark(folder)
-        self._signals = _StandIns()
+        self._pid, self._mark, self._signals = os.getpid(), Mark(folder), _StandIns()
+        leave_to_run(folder)
         self._begin()
 
     def _begin(self) -> None:
@@ -115,8 +115,8 @@ class Household:
             self.monitor.flush(timeout=PATIENCE)
             state = {"processes": 1, "unreported": 0, "registry": self.registry.export()}
             self._mark.save(state)
-        except Exception:  # noqa: BLE001, S110  # the folder is gone with the run: nobody is asking
-            pass
+        except Exception:  # noqa: BLE001  # the folder is gone with the run: only home may ask
+            go_home(self.registry)
 
     def heed(self) -> None:
         """End on SIGTERM, too, where that would end the process by default."""

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from volnux._way_home import go_home, is_bound_for_home, run_prefix
 from volnux.cli._children import (
     FOLDER,
     PATIENCE,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from volnux.cli._report import Report
+    from volnux.telemetry import Registry
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Run:
         that moment.
         """
         outer = os.environ.get(FOLDER)
-        folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="volnux-run-")
+        folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix=run_prefix())
         session = _Session(self, sys.stderr, folder, outer)
         session.household = Household(folder, self.out, session.finish)
         session.household.watch()
@@ -101,14 +103,7 @@ class _Session:
         # Closed before the children's records come in: their own processes have published them.
         monitor.close(timeout=PATIENCE)
         publishers = monitor.health().publishers
-        processes, missing = 1, unreported(self._folder)
-        for state in states(self._folder):
-            registry.merge(state["registry"])
-            processes += state["processes"]
-            missing += state["unreported"]
-        if self._outer is not None:
-            ours = {"processes": processes, "unreported": missing, "registry": registry.export()}
-            _leave(self._outer, ours)
+        processes, missing = self._collect(registry)
         if self._run.render is None or self._stream.closed:
             return
         source = Source(
@@ -126,13 +121,35 @@ class _Session:
         self._run.render(report, self._stream)
         _flush(self._stream)
 
+    def _collect(self, registry: Registry) -> tuple[int, int]:
+        """Add what the other processes have left, and hand all of it on; how many left it or did not."""
+        is_on_its_way = False
+        try:
+            processes, missing = 1, unreported(self._folder)
+            for state in states(self._folder):
+                registry.merge(state["registry"])
+                processes += state["processes"]
+                missing += state["unreported"]
+            if self._outer is not None:
+                ours = {
+                    "processes": processes,
+                    "unreported": missing,
+                    "registry": registry.export(),
+                }
+                is_on_its_way = _leave(self._outer, ours) and is_bound_for_home(self._outer)
+        finally:
+            if not is_on_its_way:
+                go_home(registry)
+        return processes, missing
 
-def _leave(outer: str, state: dict[str, Any]) -> None:
-    """Leave what a whole run has recorded for the run that it is part of."""
+
+def _leave(outer: str, state: dict[str, Any]) -> bool:
+    """Leave what a whole run has recorded for the run that it is part of; whether it is there."""
     try:
         Mark(outer).save(state)
     except OSError:  # that run is over
-        pass
+        return False
+    return True
 
 
 def _flush(stream: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from volnux._way_home import SUFFIX, belong, goes_by_itself, leave
 from volnux.telemetry._scope import switch_on
 
 TYPE_CHECKING = False
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 #: Says where, and for which test: the beginning of the path of a file.
 HOME = "VOLNUX_TEST_HOME"
-_SUFFIX = ".json"
 
 
 def prefix() -> str:
@@ -32,6 +32,7 @@ def join(start: str) -> None:
     folder = os.path.dirname(start)
     if os.path.isdir(folder) and not os.path.basename(folder).startswith(prefix()):
         registry = switch_on()
+        belong(start)
         save_at_end(start, lambda: registry)
 
 
@@ -45,7 +46,8 @@ def save_at_end(start: str, find: Callable[[], Registry]) -> None:
     def save() -> None:
         if os.getpid() in waiting:  # and not in one that was forked meanwhile
             waiting.clear()
-            _save(start, find())
+            if goes_by_itself(start):
+                leave(start, find())
 
     def begin(_: object) -> None:
         if os.getpid() in waiting:
@@ -61,26 +63,12 @@ def save_at_end(start: str, find: Callable[[], Registry]) -> None:
         util.register_after_fork(save, begin)
 
 
-def _save(start: str, registry: Registry) -> None:
-    import json
-
-    try:
-        state = registry.export()
-        if state["finished"] or state["in_flight"]:
-            path = f"{start}-{os.getpid()}-{os.urandom(4).hex()}"
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(state, file)
-            os.replace(path, path + _SUFFIX)
-    except Exception:  # noqa: BLE001, S110  # the folder is gone with the tests: nobody is asking
-        pass
-
-
 def taken(folder: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Take out what others have left: the number of the test, and a registry's state."""
     import json
 
     for name in sorted(os.listdir(folder)):
-        if name.endswith(_SUFFIX):
+        if name.endswith(SUFFIX):
             path = os.path.join(folder, name)
             with open(path, encoding="utf-8") as file:
                 state = json.load(file)
