@@ -24,16 +24,17 @@ _WRITERS: dict[str, tuple[str, str]] = {
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-def over_limits(settings: Settings, tally: Tally) -> list[str]:
-    """Return what the whole run has too much of, in words."""
-    found = []
-    for limit, number, what, option in (
-        (settings.max_failed, tally.failed, "failure", "--volnux-max-failed"),
-        (settings.max_slow, tally.slow, "slow event", "--volnux-max-slow"),
+def over_limits(settings: Settings, tally: Tally) -> dict[str, str]:
+    """Return what the whole run has too much of, "failed" or "slow", and say so in words."""
+    found = {}
+    for kind, limit, number, what in (
+        ("failed", settings.max_failed, tally.failed, "failure"),
+        ("slow", settings.max_slow, tally.slow, "slow event"),
     ):
         if limit is not None and number > limit:
             was = "was" if number == 1 else "were"
-            found.append(f"{some(number, what)} {was} recorded, {option} allows {limit:,}")
+            option = f"--volnux-max-{kind}"
+            found[kind] = f"{some(number, what)} {was} recorded, {option} allows {limit:,}"
     return found
 
 
@@ -55,10 +56,14 @@ def report(settings: Settings, tally: Tally, terminal: pytest.TerminalReporter) 
         _append(os.environ[_STEP_SUMMARY], _text("md", data), terminal)
     if over:
         terminal.write_sep("=", "volnux: over the limits of the run", red=True, bold=True)
-        for line in over:
+        for line in over.values():
             terminal.write_line(line, red=True)
         if "term" not in asked:
             _term.write_worst(data, terminal)
+    if tally.spots is not None:
+        from pytest_volnux import _annotations
+
+        _annotations.write(tally.spots.worst_first(), settings.slow, over, terminal)
 
 
 def _text(kind: str, data: dict[str, Any]) -> str:

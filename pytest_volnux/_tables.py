@@ -43,7 +43,7 @@ def tables_of(data: dict[str, Any]) -> Iterator[Table]:
         yield Table("slowest", ("took", "event", "in"), 0, rows, 0, tail=2)
     if data["failures"]:
         shown = data["failures"][:top]
-        rows = [(visible(one["name"]), _error(one), where(one)) for one in shown]
+        rows = [(visible(one["name"]), error(one), where(one)) for one in shown]
         more = data["failed"] - len(shown)
         yield Table("failed", ("event", "error", "in"), 3, rows, more, note=_excused(data))
     if data["hosts"]:
@@ -117,6 +117,7 @@ def _groups(title: str, groups: Sequence[dict[str, Any]], top: int) -> Table:
     return Table(title, head, 1, rows, max(0, len(groups) - top))
 
 
-def _error(one: dict[str, Any]) -> str:
+def error(one: dict[str, Any]) -> str:
+    """Return what went wrong in something that failed."""
     kind, text = one["error_type"] or "failed", one["error"]
     return visible(f"{kind}: {text}" if text else kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from volnux.telemetry import EventMetrics, Registry, Status
@@ -9,6 +10,7 @@ from volnux.telemetry import EventMetrics, Registry, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_volnux._annotations import Spot, Spots
     from pytest_volnux._capture import Attempt
     from volnux._tree import Record
     from volnux.telemetry._watch import Watch
@@ -45,6 +47,7 @@ class Worst(NamedTuple):
         excused: how many errors arose that may, or that a retry got over.
         slow: how many events were slow.
         slowest: the slowest events, if they are among the slowest of the run so far.
+        spots: where in the program all that is that failed or was slow, in GitHub's actions.
     """
 
     failed: int = 0
@@ -52,6 +55,7 @@ class Worst(NamedTuple):
     failures: list[Notable] = []  # never changed
     slow: int = 0
     slowest: list[Notable] = []  # never changed
+    spots: list[Spot] = []  # never changed
 
 
 class Tally:
@@ -68,6 +72,7 @@ class Tally:
     Attributes:
         tests, outside: totals, without any single record.
         fixtures, orphans: likewise, by where.
+        spots: where in the program it failed or was slow; None where nobody annotates it.
     """
 
     def __init__(self, slow: float, top: int, parts: list[dict[str, Any]] | None = None) -> None:
@@ -84,6 +89,11 @@ class Tally:
         self.failures: list[Notable] = []
         self.failed = 0
         self.excused = 0
+        self.spots: Spots | None = None
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from pytest_volnux._annotations import Spots
+
+            self.spots = Spots()
 
     def take(
         self,
@@ -128,7 +138,7 @@ class Tally:
         failures, slowest = (
             [Notable(*one) for one in found] for found in (worst.failures, worst.slowest)
         )
-        self._add(worst._replace(failures=failures, slowest=slowest))
+        self._add(worst._replace(failures=failures, slowest=slowest, spots=_spots(worst.spots)))
 
     def _group(self, kind: str, where: str) -> Registry:
         if kind == "test":
@@ -164,10 +174,16 @@ class Tally:
 
         failed: Sequence[Record] = ()
         count = 0
-        if any(record.status == Status.FAILED for _, record in found):
+        slow = [it for _, it in found if isinstance(it, EventMetrics) and it.duration > self._slow]
+        spots: list[Spot] = []
+        has_failed = any(record.status == Status.FAILED for _, record in found)
+        if has_failed or (slow and self.spots is not None):
             facts = Facts([watch])
             count = len(facts.failures())
             failed = facts.failed_for_good(() if attempt is None else attempt.allowed())
+            for kind, records in (("failed", failed), ("slow", slow)):
+                if self.spots is not None:
+                    spots += self.spots.of(kind, records, facts.path, notable)
         least = self._least()
         long = [it for _, it in found if isinstance(it, EventMetrics) and it.duration > least]
         long.sort(key=duration_of, reverse=True)
@@ -175,8 +191,9 @@ class Tally:
             len(failed),
             count - len(failed),
             [notable(record) for record in failed[:FAILURES]],
-            sum(isinstance(it, EventMetrics) and it.duration > self._slow for _, it in found),
+            len(slow),
             [notable(record) for record in long[: self._top]],
+            spots,
         )
 
     def _add(self, worst: Worst) -> None:
@@ -187,6 +204,8 @@ class Tally:
             self.failures += worst.failures
             if len(self.failures) > 2 * FAILURES:
                 self._order_failures()
+        if worst.spots and self.spots is not None:
+            self.spots.add(worst.spots)
         if worst.slowest:
             self.slowest += worst.slowest
             self.slowest.sort(key=lambda it: (-it.seconds, it.where, it.name))
@@ -210,3 +229,11 @@ class Tally:
         for group in groups:
             whole.merge(group.export())
         return whole
+
+
+def _spots(found: list[Any]) -> list[Spot]:
+    if not found:
+        return []
+    from pytest_volnux._annotations import Spot
+
+    return [Spot(*one)._replace(worst=Notable(*one[-1])) for one in found]

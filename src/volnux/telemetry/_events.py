@@ -17,12 +17,13 @@ from volnux.telemetry._kinds import (
     is_function,
     is_marked,
     name_of,
+    written_in,
 )
 from volnux.telemetry._outcome import OVERRUN, fail
 from volnux.telemetry._render import weigh
 from volnux.telemetry._scope import still_open
 from volnux.telemetry._seam import get_current, set_current
-from volnux.telemetry._sites import KEPT, EventSite, event_site
+from volnux.telemetry._sites import KEPT, EventSite, FunctionSite, event_site
 from volnux.telemetry._streams import trace_async_generator, trace_generator
 from volnux.telemetry._switch import SWITCH
 from volnux.telemetry._wrappers import trace_coroutine, trace_function
@@ -272,7 +273,7 @@ def _trace(target: Any, name: str | None, attributes: Mapping[str, Any] | None) 
 
 
 def _trace_callable(target: Any, name: str, attributes: Mapping[str, Any] | None) -> Any:
-    site = EventSite(name, attributes)
+    site = FunctionSite(name, attributes, written_in(target))
     trace = _way_to_trace(target)
     if is_function(target):
         return trace(target, site)

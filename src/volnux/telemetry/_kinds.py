@@ -23,6 +23,8 @@ GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
 #: A generator made by `types.coroutine`, to be awaited.
 ITERABLE_COROUTINE = 0x100
 
+#: Wrappers that are looked through: one may say that it wraps itself.
+_WRAPPERS = 32
 #: What a plain function may stand for. Other callables have a state and attributes of their own.
 _FUNCTIONS = (
     FunctionType,
@@ -51,11 +53,37 @@ def flags_of(target: Any) -> int:
     """Return the code flags of what will run: through partials, methods and `__call__`."""
     while is_a("partial", target) or type(target) is MethodType:
         target = target.__func__ if type(target) is MethodType else target.func
+    code = _code(target)
+    return 0 if code is None else code.co_flags
+
+
+def written_in(target: Any) -> tuple[CodeType, ...]:
+    """Return what was written for a callable: the code of what is called in the end, then of what wraps it.
+
+    Partials, methods and `__call__` are looked through. What is not written in Python has no code.
+    """
+    found: list[CodeType] = []
+    for _ in range(_WRAPPERS):
+        if is_a("partial", target):
+            target = target.func
+            continue
+        if type(target) is MethodType:
+            target = target.__func__
+        code, inner = _code(target), _ask(target, "__wrapped__")
+        if code is not None:
+            found.insert(0, code)
+        if inner is None or inner is target:
+            break
+        target = inner
+    return tuple(found)
+
+
+def _code(target: Any) -> CodeType | None:
     code = _ask(target, "__code__")
     if type(code) is not CodeType:  # an object may say yes to any name
-        called = vars(type(target)).get("__call__") or type(target).__call__
+        called = vars(type(target)).get("__call__") or _ask(type(target), "__call__")
         code = _ask(called, "__code__")
-    return code.co_flags if type(code) is CodeType else 0
+    return code if type(code) is CodeType else None
 
 
 def name_of(target: Any) -> str:

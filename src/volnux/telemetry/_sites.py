@@ -7,6 +7,7 @@ from volnux.telemetry._guard import note
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import CodeType
     from typing import Any
 
     from volnux.telemetry._guard import Notes
@@ -71,6 +72,7 @@ class Site:
     __slots__ = ("_clean", "_given", "_redactor", "weight")
     network: bool
     key: Any
+    codes: tuple[CodeType, ...] = ()
 
     def __init__(self, given: Mapping[str, Any] | None) -> None:
         self._given = given
@@ -123,6 +125,34 @@ class EventSite(Site):
         super().__init__(given)
         self.name = redactor().name(name)
         self.key = self.name
+
+
+class FunctionSite(EventSite):
+    """A traced function, of which it is known where it is written.
+
+    A block's site does without: there may be one for each execution, or one for all blocks of a name.
+
+    Attributes:
+        codes: its own and those of what wraps it; not the function, which may hold on to much.
+    """
+
+    __slots__ = ("codes",)
+
+    def __init__(
+        self, name: str, given: Mapping[str, Any] | None, codes: tuple[CodeType, ...]
+    ) -> None:
+        super().__init__(name, given)
+        self.codes = codes
+
+
+def codes_of(record: Any) -> tuple[CodeType, ...]:
+    """Return the code of the traced function that a record is of, then that of what wraps it.
+
+    Returns:
+        Nothing for blocks and operations, for what is in flight, and for what another process recorded.
+    """
+    raw = getattr(record, "_raw", None)
+    return () if raw is None else raw[0].codes
 
 
 class OpSite(Site):
