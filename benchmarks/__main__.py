@@ -17,6 +17,7 @@ from benchmarks import (
     network,
     network_sockets,
     overhead,
+    plugin,
     publishing,
     queries,
     threads,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[..., Result]] = {
     "delivery": publishing.measure,
     "network": network.measure,
     "sockets": network_sockets.measure,
+    "pytest": plugin.measure,
 }
 
 

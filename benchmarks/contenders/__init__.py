@@ -55,6 +55,13 @@ CONTENDERS = {
         Contender("http_volnux", "volnux", _HTTP, "network"),
         Contender("http_otel", "OpenTelemetry", _HTTP, "network"),
         Contender("logfire", "logfire", ("logfire",), "main", 0.02),
+        Contender("pytest", "pytest alone", ("pytest", "wrapt"), "pytest"),
+        Contender(
+            "pytest_durations",
+            "pytest-durations",
+            ("pytest", "pytest-durations; python_version >= '3.11'"),
+            "pytest-durations",
+        ),
     )
 }
 PEERS = ("wrapt", "prometheus", "autometrics", "otel_metric", "otel_span", "logfire")

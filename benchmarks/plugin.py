@@ -1,0 +1,294 @@
+"""What the pytest plugin costs: installed and unused, and under ``--volnux-report``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import _environments
+from benchmarks._result import Measured, Result, not_installed
+from benchmarks.contenders import CONTENDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ROUNDS = 9
+TESTS, MANY, EVENTS = 2_000, 20_000, 20
+START_UP, UNUSED, REPORTING, GROWTH = 1.0, 0.5, 5.0, 5.0
+PEERS = ("pytest_durations",)
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+REPORT = ("--volnux-report",)
+
+EMPTY = """\
+def test_{number}():
+    pass
+"""
+STEP = """\
+from volnux.telemetry import traced_event
+
+@traced_event
+def step(number):
+    return number
+"""
+WORKING = """
+def test_{number}():
+    for number in range({events}):
+        step(number)
+    for _ in range({work}):
+        pass
+"""
+
+
+class Run(NamedTuple):
+    """What one run of pytest took: milliseconds, and bytes at the most."""
+
+    processor: float
+    wall: float
+    peak: int
+
+
+class Way(NamedTuple):
+    """A way to run pytest: an interpreter, the distributions that it finds, and options."""
+
+    python: str
+    distributions: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+class Difference(NamedTuple):
+    """What was added to a run by turns."""
+
+    added: float
+    percent: float
+    note: str
+
+    def negative(self) -> Difference:
+        """The other way round: what the first had more."""
+        return Difference(-self.added, -self.percent, "")
+
+
+def measure(
+    *,
+    rounds: int = ROUNDS,
+    pythons: Mapping[str, str] | None = None,
+    peers: Iterable[str] = PEERS,
+) -> Result:
+    """Run generated suites by turns, each in a process of its own."""
+    python = _python("pytest", pythons)
+    with tempfile.TemporaryDirectory() as name:
+        suites = _Suites(Path(name), python)
+        files = suites.distribute()
+        bare = Way(python, ("other",))
+        unused = Way(python, ("other", "volnux"))
+        asked = unused._replace(options=REPORT)
+        listed = Way(python, ("other", "list"))
+        one, empty = suites.write("one", EMPTY, 1), suites.write("empty", EMPTY, TESTS)
+        working = suites.write("working", WORKING, TESTS, STEP)
+        few, many = (
+            suites.write(f"many_{tests}", WORKING.replace("{work}", "0"), tests, STEP)
+            for tests in (TESTS, MANY)
+        )
+        beside, missing = [bare, asked], []
+        for peer in peers:
+            there = _python(peer, pythons)
+            if _has(there, peer):
+                beside.append(Way(there, ("other",), ("--pytest-durations=10",)))
+            else:
+                missing.append(peer)
+        started = suites.compare(one, [listed, unused, bare], 4 * rounds)
+        alone = suites.compare(empty, beside, rounds)
+        rows = [
+            _row("installed, unused: start-up", started[0], START_UP, "ms"),
+            _row(
+                f"installed: pytest's own look at a list of {files} files",
+                started[1].negative(),
+                unit="ms",
+            ),
+            _row(
+                f"installed, unused: {TESTS:,} empty tests",
+                *suites.compare(empty, [bare, unused], 2 * rounds),
+                UNUSED,
+            ),
+            _row(
+                f"--volnux-report: {TESTS:,} tests of 1 ms with {EVENTS} events each",
+                *suites.compare(working, [unused, asked], rounds),
+                REPORTING,
+            ),
+            _alone(alone),
+            _memory(suites, (unused, asked), few, many),
+        ]
+    return Result(
+        "pytest",
+        "Pytest plugin",
+        "Whole runs of pytest, by turns, beside one other plugin that does nothing; byte code is cached. A test of 1 ms "
+        f"counts in a loop for so long, and calls {EVENTS} traced functions besides: all that is added counts, recording "
+        "included. The median of what was added in each turn, in processor time.",
+        rows,
+        [f"{TESTS:,} empty tests", "added to each"],
+        [
+            [title, f"{it.added / TESTS * 1e3:.1f} µs"]
+            for title, it in zip(("volnux", "pytest-durations"), alone, strict=False)
+        ],
+        not_installed(missing),
+    )
+
+
+def _python(name: str, pythons: Mapping[str, str] | None) -> str:
+    return _environments.interpreter(CONTENDERS[name].environment, name, pythons)
+
+
+def _has(python: str, module: str) -> bool:
+    command = [python, "-c", f"import {module}"]
+    return not subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+class _Suites:
+    """Generated suites in a folder, and how they are run."""
+
+    def __init__(self, folder: Path, python: str) -> None:
+        self._folder, self._python = folder, python
+        self._work = _loops_of_a_millisecond(python)
+        self._environment = {
+            **_environments.child_environment(),
+            "PYTHONPYCACHEPREFIX": str(folder / "byte-code"),
+        }
+
+    def write(self, name: str, test: str, tests: int, head: str = "") -> Path:
+        """Write a suite, a hundred tests in a file."""
+        suite = self._folder / name
+        suite.mkdir()
+        for first in range(0, tests, 100):
+            bodies = [
+                test.format(number=number, events=EVENTS, work=self._work)
+                for number in range(first, min(tests, first + 100))
+            ]
+            (suite / f"test_{first}.py").write_text(head + "\n\n".join(bodies), "utf-8")
+        return suite
+
+    def distribute(self) -> int:
+        """Have distributions with plugins: another's, volnux as a wheel has it, and its list of files alone.
+
+        Returns:
+            How many files are listed.
+        """
+        nothing = self._folder / "nothing"
+        nothing.mkdir()
+        for module in ("other_plugin", "list_plugin"):
+            (nothing / f"{module}.py").write_text("", "utf-8")
+        roots = [Path(path) for path in _environments.search_path().split(os.pathsep)]
+        files = [
+            path.relative_to(root).as_posix()
+            for root, package in zip(roots, ("pytest_volnux", "volnux"), strict=True)
+            for path in sorted((root / package).rglob("*.py"))
+        ]
+        for name, plugin, listed in (
+            ("other", "other_plugin", ["other_plugin.py"]),
+            ("list", "list_plugin", files),
+            ("volnux", "pytest_volnux.plugin", files),
+        ):
+            info = self._folder / "distributions" / name / f"{name}-1.0.dist-info"
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[pytest11]\n{name} = {plugin}\n")
+            (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+        return len(files)
+
+    def run(self, suite: Path, way: Way) -> Run:
+        """Run a suite once."""
+        command = [way.python, *PYTEST, *way.options, suite.name]
+        folders = [str(self._folder / "distributions" / name) for name in way.distributions]
+        path = [_environments.search_path(), str(self._folder / "nothing"), *folders]
+        start = perf_counter_ns()
+        with subprocess.Popen(
+            command,
+            cwd=self._folder,
+            env={**self._environment, "PYTHONPATH": os.pathsep.join(path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            said = b"" if process.stdout is None else process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = (perf_counter_ns() - start) / 1e6
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(
+                f"{' '.join(command)} ended with {process.returncode}: {said.decode()[-2_000:]}"
+            )
+        unit = 1 if sys.platform == "darwin" else 1024
+        return Run((usage.ru_utime + usage.ru_stime) * 1e3, wall, usage.ru_maxrss * unit)
+
+    def compare(self, suite: Path, ways: Sequence[Way], rounds: int) -> list[Difference]:
+        """Run a suite in each of several ways by turns; return what all but the first add to it."""
+        runs: list[list[Run]] = [[] for _ in ways]
+        for turn in range(-1, rounds):
+            # Every other turn the other way round: what comes after another run may be faster.
+            for way, taken in [*zip(ways, runs, strict=True)][:: 1 if turn % 2 else -1]:
+                run = self.run(suite, way)
+                if turn >= 0:
+                    taken.append(run)
+        return [_difference(runs[0], others) for others in runs[1:]]
+
+
+def _loops_of_a_millisecond(python: str) -> int:
+    """Return how often a loop goes round in a millisecond, at the best of times."""
+    script = (
+        "from time import perf_counter\n"
+        "def once():\n"
+        "    start = perf_counter()\n"
+        "    for _ in range(100_000):\n"
+        "        pass\n"
+        "    return perf_counter() - start\n"
+        "print(min(once() for _ in range(100)))"
+    )
+    best = subprocess.run([python, "-c", script], check=True, stdout=subprocess.PIPE, text=True)
+    return int(100_000 * 1e-3 / float(best.stdout))
+
+
+def _difference(without: Sequence[Run], having: Sequence[Run]) -> Difference:
+    added = median(b.processor - a.processor for a, b in zip(without, having, strict=True))
+    wall = median(b.wall - a.wall for a, b in zip(without, having, strict=True))
+    base = median(run.processor for run in without)
+    wall_base = median(run.wall for run in without)
+    note = (
+        f"{added:.1f} ms added to {base:,.0f}; on the wall clock {wall:.1f} to {wall_base:,.0f}, "
+        f"{100 * wall / wall_base:.1f} %"
+    )
+    return Difference(added, 100 * added / base, note)
+
+
+def _row(
+    what: str, found: Difference, target: float | None = None, unit: str = "% added"
+) -> Measured:
+    value = found.added if unit == "ms" else found.percent
+    return Measured(what, value, unit, target, note=found.note)
+
+
+def _alone(found: Sequence[Difference]) -> Measured:
+    ours, *theirs = found
+    what = f"--volnux-report: {TESTS:,} empty tests"
+    if not theirs:
+        return Measured(what, ours.percent, "% added", note=ours.note)
+    note = f"{ours.added:.1f} ms against {theirs[0].added:.1f}"
+    return Measured(
+        f"{what}, against pytest-durations", ours.added / theirs[0].added, "x", 1.0, note=note
+    )
+
+
+def _memory(suites: _Suites, ways: tuple[Way, Way], few: Path, many: Path) -> Measured:
+    """Return what the report needs more for many tests than for few, beyond what pytest does."""
+    peaks = [
+        [min(suites.run(suite, way).peak for _ in range(3)) for way in ways]
+        for suite in (few, many)
+    ]
+    added = [(asked - unused) / 2**20 for unused, asked in peaks]
+    what = (
+        f"--volnux-report: memory for {MANY:,} tests of {EVENTS} events beyond that for {TESTS:,}"
+    )
+    note = f"{added[0]:.1f} MiB added to {TESTS:,} tests, {added[1]:.1f} to {MANY:,}"
+    return Measured(what, added[1] - added[0], "MiB", GROWTH, note=note)
