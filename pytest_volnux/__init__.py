@@ -4,10 +4,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pytest_volnux._fixture import VolnuxFixture
     from pytest_volnux._lint import LintWarning
+    from pytest_volnux._off import TelemetryOffWarning
 
-__all__ = ["LintWarning", "VolnuxFixture"]
+__all__ = ["LintWarning", "TelemetryOffWarning", "VolnuxFixture"]
 
-_LATER = {"LintWarning": "_lint", "VolnuxFixture": "_fixture"}
+_LATER = {"LintWarning": "_lint", "TelemetryOffWarning": "_off", "VolnuxFixture": "_fixture"}
 
 
 def __dir__() -> list[str]:

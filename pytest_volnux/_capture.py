@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from pytest_volnux._children import Children
+from volnux.telemetry._strays import Strays
 from volnux.telemetry._watch import Turns, Watch
 
 if TYPE_CHECKING:
@@ -34,14 +35,26 @@ class Attempt:
         phase: "setup", "call" or "teardown".
         watches: what takes its records; the last is the one that does so now.
         fixture: what it is asked by, if it is.
+        strays: by `task_id`, how and where an event has ended on another thread than it began on, if
+            that is noted.
     """
 
-    __slots__ = ("_allowed", "_phases", "fixture", "nodeid", "phase", "threads", "watches")
+    __slots__ = (
+        "_allowed",
+        "_phases",
+        "fixture",
+        "nodeid",
+        "phase",
+        "strays",
+        "threads",
+        "watches",
+    )
 
     def __init__(self, nodeid: str, now: Watch, allowed: Sequence[str] = ()) -> None:
         self.nodeid = nodeid
         self.watches = [now]
         self.fixture: VolnuxFixture | None = None
+        self.strays: dict[str, str] = {}
         self._allowed = allowed
         #: Those that there were when it began, or that are no test's; None if there was only one.
         self.threads = None if threading.active_count() == 1 else threading.enumerate()
@@ -98,6 +111,10 @@ class Capture:
         """Have the process record from now on."""
         self.turns.give(self.outside)
 
+    def note_strays(self) -> None:
+        """Note from now on which events end on another thread than they began on."""
+        self.turns.strays = Strays()
+
     def switch_off(self) -> None:
         """Have it record no more."""
         self.turns.give(None)
@@ -118,6 +135,8 @@ class Capture:
         self.attempt = Attempt(nodeid, now, allowed)
         if self.turns.places is not None:
             self.turns.places = None
+        if self.turns.strays is not None:
+            self.attempt.strays = self.turns.strays.start_again()
         self._number += 1
         self._last[self._number] = nodeid
         self._last.pop(self._number - LAST, None)

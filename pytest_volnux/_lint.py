@@ -1,4 +1,4 @@
-"""What a test should not leave behind, though it passes: what never ended, errors that nobody saw."""
+"""What should not happen in a test that passes: what never ended, what nobody saw fail, what strayed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from volnux._tree import name_of
 from volnux.telemetry import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_volnux._facts import Facts
     from volnux._tree import Record
@@ -24,16 +24,25 @@ class LintWarning(pytest.PytestWarning):
 
 
 def lint(
-    facts: Facts, running: Sequence[Record], allowed: Sequence[str]
+    facts: Facts,
+    running: Sequence[Record],
+    strays: Mapping[str, str],
+    allowed: Sequence[str],
 ) -> list[tuple[str, list[Record]]]:
     """Return what is wrong with a test that passed: a sentence each, and the records to blame.
 
     Args:
         facts: what happened in the test.
         running: what it has begun and not ended, but for its fixtures, which still have to.
+        strays: by `task_id`, how and where something ended on another thread than it began on.
         allowed: globs of events that may fail.
     """
-    found = [_running(running), _exhausted(facts, allowed), _failed(facts, allowed)]
+    found = [
+        _running(running),
+        _strayed(facts, strays),
+        _exhausted(facts, allowed),
+        _failed(facts, allowed),
+    ]
     return [one for one in found if one[1]]
 
 
@@ -53,6 +62,13 @@ def text_of(found: Sequence[tuple[str, list[Record]]], facts: Facts) -> str:
 
 def _running(records: Sequence[Record]) -> tuple[str, list[Record]]:
     return f"{len(records)} never ended: {_names(records)}", [*records]
+
+
+def _strayed(facts: Facts, strays: Mapping[str, str]) -> tuple[str, list[Record]]:
+    found = [record for record in facts.records() if record.task_id in strays] if strays else []
+    they = "it" if len(found) == 1 else "they"
+    names = listed(f"{name_of(record)} ({strays[record.task_id]})" for record in found)
+    return f"{len(found)} ended on another thread than {they} began on: {names}", found
 
 
 def _exhausted(facts: Facts, allowed: Sequence[str]) -> tuple[str, list[Record]]:

@@ -10,6 +10,7 @@ import pytest
 from pytest_volnux import _reports
 from pytest_volnux._capture import Capture
 from pytest_volnux._ledger import Ledger
+from pytest_volnux._off import Off
 from pytest_volnux._settings import read_settings
 from pytest_volnux._tally import Tally
 from volnux.telemetry._budget import BUDGETS
@@ -40,8 +41,11 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._settings = read_settings(config)
+        self._off = Off(config)
         self._is_worker = hasattr(config, "workerinput")
         self._capture = Capture()
+        if self._settings.lint:
+            self._capture.note_strays()
         self._has_junit = any(it.kind == "junit" for it in self._settings.reports)
         #: What is on its way from a worker to the controller.
         self._ready: list[dict[str, Any]] = []
@@ -77,8 +81,18 @@ class Session:
                 marks = item.iter_markers("volnux")
                 self._allowances[item.nodeid] = allowance_of(marks, self._settings.budget)
         self._asking |= {item.nodeid for item in asking}
+        self._off.collected(len(asking), has_budgets=bool(BUDGETS))
         if any("volnux_session" in getattr(item, "fixturenames", ()) for item in asking):
             self.watch_all()
+
+    def asked(self, item: pytest.Item) -> None:
+        """Begin with a test that asks for a fixture only while it runs, and has no attempt yet."""
+        if self._capture.attempt is None:
+            self._off.asked()
+            self._off.check()
+            self._asking.add(item.nodeid)
+            self._capture.switch_on()
+            self._capture.start(item.nodeid)
 
     def fixture(self) -> VolnuxFixture:
         """Return the fixture of a test: one for each of its attempts."""
@@ -165,6 +179,7 @@ class Session:
     def _look_into(self, item: pytest.Item, attempt: Attempt) -> None:
         """See whether a test that passes kept to its budget, and left nothing behind."""
         __tracebackhide__ = True
+        self._off.check()
         allowance = self._allowances.get(item.nodeid)
         if allowance is None and not BUDGETS and not self._settings.lint:
             return

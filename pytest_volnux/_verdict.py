@@ -31,7 +31,7 @@ def lint(item: pytest.Item, attempt: Attempt, *, as_failure: bool) -> None:
     """Warn of what a test leaves behind, or fail it."""
     __tracebackhide__ = True
     facts = Facts(attempt.watches)
-    found = _lint.lint(facts, attempt.running("call"), attempt.allowed())
+    found = _lint.lint(facts, attempt.running("call"), attempt.strays, attempt.allowed())
     try:
         for sentence, _ in found if not as_failure else ():
             item.warn(_lint.LintWarning(sentence))

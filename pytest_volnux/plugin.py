@@ -1,4 +1,8 @@
-"""The entry point `volnux`: options, markers, fixtures. All else is loaded when it is asked for."""
+"""The entry point `volnux`: options, markers, fixtures. All else is loaded when it is asked for.
+
+`-W error::pytest_volnux.LintWarning` may load it before pytest would, which is no matter for a warning:
+there is no assert statement in it to rewrite, so PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,7 @@ _MARKER = (
     "keys holds too."
 )
 _NAME = "volnux-session"
+_FIXTURES = frozenset({"volnux", "volnux_session", "volnux_clock"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,8 +83,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         nargs="?",
         const="warn",
         metavar="warn|fail",
-        help="warn of tests that pass although something in them failed, was retried in vain, or "
-        "never ended; or fail them",
+        help="warn of tests that pass although something in them failed, was retried in vain, never "
+        "ended, or ended on another thread; or fail them",
     )
     parser.addini("volnux_lint", "--volnux-lint")
     parser.addini("volnux_report", "--volnux-report, a TYPE[:DEST] a line", "linelist", default=[])
@@ -147,7 +152,8 @@ def pytest_make_collect_report(
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin, if one of the tests asks for it."""
     session = config.pluginmanager.get_plugin(_NAME)
-    asking = [item for item in items if _asks(item)]
+    marked: dict[object, bool] = {}  # by what holds the tests: their file, or class
+    asking = [item for item in items if _asks(item, marked)]
     if asking:
         session = _session(config)
     # What the program says of its own steps, if it has been imported, and says anything.
@@ -159,11 +165,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.collected(items, asking)
 
 
-def _asks(item: pytest.Item) -> bool:
-    if item.get_closest_marker("volnux") is not None:
+def _asks(item: pytest.Item, marked: dict[object, bool]) -> bool:
+    parent = item.parent
+    if parent not in marked:
+        marked[parent] = parent is not None and parent.get_closest_marker("volnux") is not None
+    if marked[parent] or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         return True
-    names = getattr(item, "fixturenames", ())
-    return "volnux" in names or "volnux_session" in names or "volnux_clock" in names
+    for mark in item.own_markers:  # noqa: SIM110  # of thousands of tests, few have one
+        if mark.name == "volnux":
+            return True
+    return False
 
 
 def _session(config: pytest.Config) -> Session:
@@ -176,16 +187,22 @@ def _session(config: pytest.Config) -> Session:
     return session
 
 
+def _asked(request: pytest.FixtureRequest) -> Session:
+    session = _session(request.config)
+    session.asked(request.node)
+    return session
+
+
 @pytest.fixture
 def volnux(request: pytest.FixtureRequest) -> VolnuxFixture:
     """What is recorded in this test: questions, and asserts that say what happened."""
-    return _session(request.config).fixture()
+    return _asked(request).fixture()
 
 
 @pytest.fixture
 def volnux_session(request: pytest.FixtureRequest) -> Registry:
     """What has been recorded in the whole run so far, all tests and their fixtures together."""
-    return _session(request.config).so_far()
+    return _asked(request).so_far()
 
 
 @pytest.fixture
@@ -193,7 +210,7 @@ def volnux_clock(request: pytest.FixtureRequest) -> Iterator[FakeClock]:
     """A clock that stands still, by which everything in this test is timed from here on."""
     from volnux.telemetry.testing import FakeClock
 
-    clock = FakeClock()
-    _session(request.config).set_clock(clock)
+    clock, session = FakeClock(), _asked(request)
+    session.set_clock(clock)
     yield clock
-    _session(request.config).set_clock(None)
+    session.set_clock(None)

@@ -301,3 +301,35 @@ def test_places_are_bounded(turns, monkeypatch):
     for name in "abc":
         step(name)
     assert len(watch.places()) == 2
+
+
+@pytest.mark.parametrize("first", ["program", "turn"])
+def test_its_clock_times_what_the_program_records_too(turns, first):
+    """Whichever came first, until it ends; the program's registries know, and stay the ones to ask."""
+    clock = FakeClock(start=1_000.0)
+    frozen, plain = Watch(turns, clock), Watch(turns)
+    own, other = Registry(), Registry()
+    if first == "turn":
+        turns.give(frozen)
+    with monitor_events(registry=other), monitor_events(registry=own):
+        step("before")
+        turns.give(frozen)
+        with traced_event("slow"):
+            clock.advance(2.5)
+        assert current_registry() is own
+        turns.give(plain)
+        with traced_event("now"):
+            clock.advance(2.5)
+        turns.give(None)
+        step("after")
+        assert current_registry() is own
+    (slow,) = frozen.events("slow")
+    (now,) = plain.events()
+    assert (slow.start_time, slow.duration) == (1_000.0, 2.5)
+    assert now.start_time > 1_700_000_000
+    assert now.duration < 2.5
+    for registry in (own, other):
+        assert registry.events("slow") == [slow]
+        dates = [event.start_time for event in registry.events()]
+        assert dates == sorted(dates)
+        assert len(dates) == 4

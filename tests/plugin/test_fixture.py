@@ -497,3 +497,49 @@ class TestMistakes:
         with pytest.raises(ValueError) as caught:
             call(recorded)
         assert str(caught.value) == text
+
+
+class TestAskedForLate:
+    SUITE = """
+import pytest
+from program import *
+
+def test_plain():
+    load()
+
+def test_late(request):
+    load()
+    volnux = request.getfixturevalue("volnux")
+    load(2)
+    fetch()
+    volnux.assert_recorded("load", count=1)
+    volnux.assert_no_network()
+
+def test_clock(request):
+    clock = request.getfixturevalue("volnux_clock")
+    slow(clock, 2.5)
+    [event] = request.getfixturevalue("volnux").events()
+    assert event.duration == 2.5
+
+def test_session(request):  # which has what the other tests recorded
+    assert request.getfixturevalue("volnux_session").event_stats()["load"].count == 1
+
+def test_asking(volnux):
+    assert volnux.events() == []
+"""
+
+    @pytest.mark.parametrize("workers", [(), ("-n1",)])
+    def test_it_begins_there(self, suite, workers):
+        """What a test asks for while it runs, collection does not know of."""
+        result = suite(self.SUITE, *workers)
+        result.assert_outcomes(passed=4, failed=1)
+        lines = [line for line in result.outlines if line.startswith("E  ")]
+        assert lines[0] == (
+            "E       AssertionError: 1 network operation, and there was to be none: "
+            "GET api.example.org:443"
+        )
+
+    def test_alone(self, suite):
+        """With no other test that asks, there is nothing of the plugin before it."""
+        result = suite(self.SUITE, "-k", "late or plain")
+        result.assert_outcomes(passed=1, failed=1, deselected=3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.plugin._output import between
@@ -105,6 +107,123 @@ def test_it():
     result.assert_outcomes(passed=1, warnings=1)
     assert warned(result) == [
         "1 event retried in vain, and went on as if nothing was: step",
+    ]
+
+
+STRAYS = """
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import pytest
+from program import *
+
+@traced_event
+def prices():
+    while True:
+        yield 1
+
+def by(name, function, *args):
+    thread = threading.Thread(target=function, args=args, name=name)
+    thread.start()
+    thread.join()
+
+def enter(block):
+    contextvars.copy_context().run(block.__enter__)
+    return block
+
+def test_handed_over():
+    by("worker-3", enter(traced_event("load")).__exit__, None, None, None)
+
+def test_several():
+    test_handed_over()
+    stream = prices()
+    next(stream)
+    by("worker-4", stream.close)
+
+@pytest.mark.volnux(lint=False)
+def test_left_alone():
+    test_handed_over()
+
+def test_forgotten(volnux):
+    test_handed_over()
+    volnux.clear()
+
+def test_by_design():
+    op = network_op("api.example.org", 443)
+    op.__enter__()
+    by("callback", op.__exit__, None, None, None)
+    with ThreadPoolExecutor(1) as pool:
+        stream = prices()
+        pool.submit(next, stream).result()
+        stream.close()
+
+def test_failing():
+    test_handed_over()
+    assert 0
+"""
+STRAYED = [
+    "1 ended on another thread than it began on: load (worker-3)",
+    (
+        "2 ended on another thread than they began on: load (worker-3), "
+        "prices (closed or collected on worker-4)"
+    ),
+]
+
+
+def test_what_ends_on_another_thread(suite):
+    """By its name and that of the thread; not what is meant to, nor another test's."""
+    result = suite(STRAYS, "--volnux-lint")
+    result.assert_outcomes(passed=5, failed=1, warnings=2)
+    assert warned(result) == STRAYED
+
+
+def test_what_ends_on_another_thread_by_workers(suite):
+    """As without."""
+    result = suite(STRAYS, "--volnux-lint", "-n2")
+    result.assert_outcomes(passed=5, failed=1, warnings=2)
+    assert sorted(warned(result)) == STRAYED
+
+
+def test_what_ends_on_another_thread_fails_tests_if_asked(suite):
+    """With the tree, and what would allow it."""
+    result = suite(STRAYS, "--volnux-lint=fail")
+    result.assert_outcomes(passed=3, failed=3)
+    text = re.sub(r"  [0-9.]+[nµm]?s", "  TIME", between(result, "_ test_several _", "____"))
+    assert text.split("\n")[1:] == [
+        STRAYED[1],
+        "",
+        "> load  TIME",
+        "> prices  TIME",
+        "",
+        "to allow it: @pytest.mark.volnux(lint=False)",
+    ]
+
+
+def test_several_things_at_once(suite):
+    """A sentence each, in one order."""
+    result = suite(
+        STRAYS
+        + """
+def test_all_of_it():
+    enter(traced_event("left open"))
+    test_handed_over()
+    with pytest.raises(ValueError):
+        parse(fails=True)
+""",
+        "--volnux-lint=fail",
+        "-k=all_of_it",
+    )
+    text = re.sub(r"  [0-9.]+[nµm]?s", "  TIME", between(result, "_ test_all_of_it _", "===="))
+    assert text.split("\n")[1:] == [
+        "1 never ended: left open",
+        "1 ended on another thread than it began on: load (worker-3)",
+        "1 failed, and the test passed: parse (ValueError)",
+        "",
+        "> left open  TIME  running",
+        "> load  TIME",
+        "> parse  TIME  failed  ValueError: no such thing",
+        "",
+        "to allow it: @pytest.mark.volnux(lint=False)",
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from _thread import get_ident
 
@@ -12,6 +11,7 @@ from volnux.telemetry._records import Status
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._render import record_of, running_record
 from volnux.telemetry._scope import watch_process
+from volnux.telemetry._strays import is_librarys
 from volnux.telemetry._switch import SWITCH
 
 TYPE_CHECKING = False
@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
     from volnux.telemetry._clock import Clock
     from volnux.telemetry._raw import Raw, Scope
+    from volnux.telemetry._strays import Strays
 
 
 #: Entries whose place is remembered.
 PLACES = 20_000
-#: Files that are no program's of somebody who runs tests.
-_LIBRARIES = os.sep + "site-packages" + os.sep
-_NOT_THEIRS = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__)), "<frozen")
 
 
 class Watch(Registry):
@@ -61,6 +59,8 @@ class Watch(Registry):
         def append(raw: Raw) -> None:
             if turns.places is not None:
                 turns.note_place(raw)
+            if turns.strays is not None:
+                turns.strays.begin(raw)
             if turns.now is self and not turns.left_behind:
                 keep(raw)
             else:
@@ -180,10 +180,11 @@ class Turns:
     def __init__(self) -> None:
         self.now: Watch | None = None
         self.left_behind: dict[int, tuple[Thread, Watch]] = {}
-        #: The one whose turn it is, if all that begins is its own: nobody asks for places, and no thread is
-        #: left behind.
+        #: The one whose turn it is, if all that begins is its own and need not be looked at: nobody asks for
+        #: places or strays, and no thread is left behind.
         self._plain: Watch | None = None
         self._places: dict[int, tuple[str, int]] | None = None
+        self._strays: Strays | None = None
         # Those that may have something in flight.
         self._alive: list[Watch] = []
         self._is_on = False
@@ -198,8 +199,19 @@ class Turns:
         self._places = places
         self._simplify()
 
+    @property
+    def strays(self) -> Strays | None:
+        """While somebody may ask: what notes which entries end on another thread than they began on."""
+        return self._strays
+
+    @strays.setter
+    def strays(self, strays: Strays | None) -> None:
+        self._strays = strays
+        self._simplify()
+
     def _simplify(self) -> None:
-        plain = self.now if self._places is None and not self.left_behind else None
+        is_plain = self._places is None and self._strays is None and not self.left_behind
+        plain = self.now if is_plain else None
         if plain is not self._plain:
             if self._plain is not None:
                 self._plain.scope.hot = self._plain.looking
@@ -240,9 +252,8 @@ class Turns:
             return
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
-            name = frame.f_code.co_filename
-            if _LIBRARIES not in name and not name.startswith(_NOT_THEIRS):
-                places[id(raw)] = name, frame.f_lineno
+            if not is_librarys(frame.f_code.co_filename):
+                places[id(raw)] = frame.f_code.co_filename, frame.f_lineno
                 return
             frame = frame.f_back
 
@@ -261,3 +272,5 @@ class Turns:
         """Note the end of an entry, wherever it is in flight."""
         for watch in self._alive:
             watch.end(raw)
+        if self._strays is not None:
+            self._strays.end(raw)
