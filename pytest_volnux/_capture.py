@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from _thread import _count  # of all threads but the main one
 from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -57,10 +58,10 @@ class Attempt:
         self.strays: dict[str, str] = {}
         self._allowed = allowed
         #: Those that there were when it began, or that are no test's; None if there was only one.
-        self.threads = None if threading.active_count() == 1 else threading.enumerate()
+        self.threads = threading.enumerate() if _count() else None
         #: When each phase began, on the clock of the one whose turn it was.
-        self._phases: list[tuple[Watch, int, str]] = []
-        self.note("setup")
+        self._phases: list[tuple[Watch, int, str]] = [(now, 0, "setup")]
+        self.phase = "setup"
 
     def note(self, phase: str) -> None:
         """Note that a phase begins, or that it has another registry."""
@@ -83,20 +84,21 @@ class Attempt:
 
     def phase_of(self, watch: Watch, start: int) -> str:
         """Return the phase in which something began, by its nanoseconds on the clock of its watch."""
-        found = ""
-        for of, began, phase in self._phases:
-            if of is watch and (began <= start or not found):
-                found = phase
-        return found
+        phases = [phase for of, began, phase in self._phases if of is watch and began <= start]
+        return phases[-1] if phases else "setup"
 
 
 class Capture:
-    """Gives the turn to whoever runs: an attempt's phase, a shared fixture, or nobody's."""
+    """Gives the turn to whoever runs: an attempt of a test, a shared fixture, or nobody's.
+
+    Most tests record nothing: what takes their records goes on, and takes the next one's.
+    """
 
     def __init__(self) -> None:
         self.turns = Turns()
-        self.outside = Watch(self.turns, capacity=CAPACITY)
         self.attempt: Attempt | None = None
+        #: What was recorded outside of tests.
+        self.outside: list[Watch] = []
         #: (scope, name) of a fixture that several tests share -> what it recorded.
         self.fixtures: dict[tuple[str, str], list[Watch]] = defaultdict(list)
         #: Attempts that are over, and whose threads are not.
@@ -106,10 +108,11 @@ class Capture:
         self._number = 0
         self._last: dict[int, str] = {}
         self._spare: list[Watch] = []
+        self._now = Watch(self.turns, capacity=CAPACITY)
 
     def switch_on(self) -> None:
         """Have the process record from now on."""
-        self.turns.give(self.outside)
+        self.turns.give(self._now)
 
     def note_strays(self) -> None:
         """Note from now on which events end on another thread than they began on."""
@@ -131,17 +134,26 @@ class Capture:
             nodeid: the test's.
             allowed: globs of events that may fail in it.
         """
-        now = self._spare.pop() if self._spare else Watch(self.turns, None, CAPACITY)
-        self.attempt = Attempt(nodeid, now, allowed)
-        if self.turns.places is not None:
-            self.turns.places = None
+        if self._now.has_entries():
+            self.leave_outside()
+        self.attempt = Attempt(nodeid, self._now, allowed)
         if self.turns.strays is not None:
             self.attempt.strays = self.turns.strays.start_again()
         self._number += 1
         self._last[self._number] = nodeid
         self._last.pop(self._number - LAST, None)
         self._children.expect(self._number)
-        self.turns.give(now)
+
+    def leave_outside(self) -> None:
+        """Note that what was recorded since the last attempt belongs to no test."""
+        self.outside.append(self._now)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have another one take what comes."""
+        self._now = self._spare.pop() if self._spare else Watch(self.turns, None, CAPACITY)
+        if self.turns.now is not None:
+            self.turns.give(self._now)
 
     def bring_home(self) -> None:
         """Take in what the processes that were started have recorded, if they have ended."""
@@ -152,19 +164,28 @@ class Capture:
         now = self.turns.now
         if self.attempt is not None and number == self._number and now is not None:
             return now
-        if number not in self._last:
-            return self.outside
         late = Watch(self.turns, capacity=CAPACITY)
-        self.orphaned.append((self._last[number], late))
+        if number in self._last:
+            self.orphaned.append((self._last[number], late))
+        else:
+            self.outside.append(late)
         return late
 
     def finish(self) -> Attempt | None:
-        """End the attempt; what its threads go on to record is reported as coming late."""
+        """End the attempt; what its threads go on to record is reported as coming late.
+
+        Returns:
+            What it was, with what it has recorded, if anything.
+        """
         attempt, self.attempt = self.attempt, None
         if attempt is None:
             return None
-        self.turns.give(self.outside)
-        if attempt.threads is not None or threading.active_count() > 1:
+        if attempt.fixture is not None or len(attempt.watches) > 1 or self._now.has_entries():
+            self._go_on()
+            self.turns.places = None
+        else:
+            attempt.watches.clear()
+        if attempt.threads is not None or _count():
             known = attempt.threads or [threading.main_thread()]
             left = [one for one in threading.enumerate() if one not in known]
             left = [thread for thread in left if not _is_worker(thread)]

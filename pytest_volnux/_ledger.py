@@ -32,24 +32,31 @@ class Ledger:
         if attempt is not None:
             for watch in attempt.watches:
                 self._held[watch] = "test", attempt.nodeid, attempt
-            self._hold_fixtures()
-            self._add_up()
+            self._hold_others()
+            if self._held:
+                self._add_up()
         return attempt
 
     def finish(self) -> None:
         """Add up all that there is, also what belongs to no test, and what has not ended."""
         self._capture.bring_home()
         self.finish_attempt()
-        self._hold_fixtures()
+        self._capture.leave_outside()
+        self._hold_others()
         late, self._capture.orphaned = self._capture.orphaned, []
         self._held.update((watch, ("orphans", nodeid, None)) for nodeid, watch in late)
-        self._held[self._capture.outside] = "outside", OUTSIDE, None
         self._add_up(all_of_them=True)
 
-    def _hold_fixtures(self) -> None:
-        for (scope, name), watches in self._capture.fixtures.items():
-            self._held.update((watch, ("fixture", f"{name} ({scope})", None)) for watch in watches)
-        self._capture.fixtures.clear()
+    def _hold_others(self) -> None:
+        capture = self._capture
+        if capture.fixtures:
+            for (scope, name), watches in capture.fixtures.items():
+                whose = "fixture", f"{name} ({scope})", None
+                self._held.update((watch, whose) for watch in watches)
+            capture.fixtures.clear()
+        if capture.outside:
+            self._held.update((watch, ("outside", OUTSIDE, None)) for watch in capture.outside)
+            capture.outside.clear()
 
     def _add_up(self, *, all_of_them: bool = False) -> None:
         for watch, (kind, where, attempt) in [*self._held.items()]:
@@ -66,7 +73,7 @@ class Ledger:
         attempt = self._capture.attempt
         mine = () if attempt is None else attempt.watches
         fixtures = (watch for watches in self._capture.fixtures.values() for watch in watches)
-        for watch in (*self._held, *mine, *fixtures):
+        for watch in (*self._held, *mine, *fixtures, *self._capture.outside):
             whole.merge(watch.export())
         return whole
 

@@ -28,8 +28,8 @@ class Off:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        #: What was said, or would be by another process.
-        self._text = ""
+        #: What was said, or would be by another process; nothing if nothing needs it.
+        self.text = ""
         # Workers have the options and the ini file of the controller, which has said it for them.
         self._is_worker = hasattr(config, "workerinput")
         if is_disabled():
@@ -50,12 +50,12 @@ class Off:
         names = ("report", "run_max_failed", "run_max_slow", "lint", *BUDGET)
         given = [f"volnux_{name}" for name in names if self._config.getini(f"volnux_{name}")]
         if given:
-            self._text = _text(f"{', '.join(given)} of the ini file", len(given))
+            self.text = _text(f"{', '.join(given)} of the ini file", len(given))
             if not self._is_worker:
                 try:
-                    self._config.issue_config_time_warning(TelemetryOffWarning(self._text), 2)
+                    self._config.issue_config_time_warning(TelemetryOffWarning(self.text), 2)
                 except TelemetryOffWarning:
-                    raise pytest.UsageError(self._text) from None
+                    raise pytest.UsageError(self.text) from None
 
     def collected(self, asking: int, *, has_budgets: bool) -> None:
         """Say it where tests need it, or steps of the program.
@@ -64,40 +64,38 @@ class Off:
             asking: how many tests have the marker or one of the fixtures.
             has_budgets: whether there is a budget of a function.
         """
-        if self._text or not is_disabled() or not (asking or has_budgets):
+        if self.text or not is_disabled() or not (asking or has_budgets):
             return
-        self._text = (
-            _text(some(asking, "test"), asking) if asking else _text("budgets of functions")
-        )
+        self.text = _text(some(asking, "test"), asking) if asking else _text("budgets of functions")
         # Every worker has collected the same tests.
         if not self._is_worker or self._config.workerinput["workerid"] == "gw0":  # type: ignore[attr-defined]
             self._warn()
 
     def asked(self) -> None:
         """Say it where a test asks for a fixture only while it runs."""
-        if not self._text and is_disabled():
-            self._text = _text("1 test", 1)
+        if not self.text and is_disabled():
+            self.text = _text("1 test", 1)
             self._warn()
 
     def _warn(self) -> None:
         try:
-            self._config.issue_config_time_warning(TelemetryOffWarning(self._text), 2)
+            self._config.issue_config_time_warning(TelemetryOffWarning(self.text), 2)
         except TelemetryOffWarning:  # each test that needs it will fail
             pass
 
     def check(self) -> None:
         """Fail a test that needs it and passes, if a filter makes an error of the warning."""
         __tracebackhide__ = True
-        if not self._text or not is_disabled():
+        if not self.text or not is_disabled():
             return
         try:
             with warnings.catch_warnings(record=True):
-                warnings.warn(TelemetryOffWarning(self._text), stacklevel=1)
+                warnings.warn(TelemetryOffWarning(self.text), stacklevel=1)
         except TelemetryOffWarning:
             pass
         else:
             return
-        pytest.fail(self._text, pytrace=False)
+        pytest.fail(self.text, pytrace=False)
 
 
 def _switched_off() -> str:

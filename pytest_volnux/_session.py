@@ -127,8 +127,10 @@ class Session:
         """Begin an attempt of a test that is asked about; one that is run again begins another."""
         if not self._watches_all and item.nodeid not in self._asking:
             return (yield)
-        self._finish()  # one that was interrupted
-        _forget_properties(item)
+        if self._capture.attempt is not None:  # it was interrupted
+            self._finish()
+        if self._has_junit:
+            _forget_properties(item)
         if not self._watches_all:
             self._capture.switch_on()
         allowance = self._allowances.get(item.nodeid)
@@ -179,7 +181,8 @@ class Session:
     def _look_into(self, item: pytest.Item, attempt: Attempt) -> None:
         """See whether a test that passes kept to its budget, and left nothing behind."""
         __tracebackhide__ = True
-        self._off.check()
+        if self._off.text:
+            self._off.check()
         allowance = self._allowances.get(item.nodeid)
         if allowance is None and not BUDGETS and not self._settings.lint:
             return

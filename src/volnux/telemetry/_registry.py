@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, TypeAlias
 
+    from volnux.telemetry._groups import Groups
     from volnux.telemetry._raw import Raw
     from volnux.telemetry._sites import Site
     from volnux.telemetry._totals import EventStats, NetworkStats, RetryStats
@@ -266,11 +267,10 @@ class Registry(Intake):
             if state["in_flight"]:
                 self._errors.add("remote", "unfinished", state["in_flight"])
 
-    def take_entries(self, raws: list[Raw]) -> None:
-        """Take in entries of another registry of this process as if they were recorded here."""
-        self._pending += raws
-        if len(self._pending) > self._pending.limit:
-            self._fold_soon()
+    def take_groups(self, groups: Groups, size: int) -> None:
+        """Count so many entries of another registry of this process, which are kept nowhere."""
+        with self._lock:
+            self._total(groups, size)
 
     def take_totals(
         self,

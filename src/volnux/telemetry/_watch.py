@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 
+from volnux.telemetry._groups import Groups
 from volnux.telemetry._ids import show_id
-from volnux.telemetry._raw import END, EXTRA, PLAIN_OP, START, THREAD, identify
+from volnux.telemetry._raw import END, EXTRA, START, THREAD, identify
 from volnux.telemetry._records import Status
 from volnux.telemetry._registry import Registry
 from volnux.telemetry._render import record_of, running_record
@@ -93,19 +94,16 @@ class Watch(Registry):
             Whether it was: everything has ended, nothing says more than "completed" or took longer
             than so many seconds, and nobody has asked yet. Otherwise it is as it was before.
         """
-        raws = self._pending[:]
-        if self._finished or self._open or self._ended:
-            return False
-        bound = seconds * 1e9
-        for raw in raws:
-            end = raw[END]
-            if end is None or end - raw[START] > bound:
+        with self._lock:
+            if self._finished or self._open or self._ended:
                 return False
-            extra = raw[EXTRA]
-            if extra is not None and extra is not PLAIN_OP:
+            size, bound = len(self._pending), int(seconds * 1e9)
+            groups = Groups()
+            groups.sort_out(self._pending[:size], bound, bound)
+            if groups.special or groups.claims or groups.op_claims or groups.unfinished:
                 return False
-        del self._pending[: len(raws)]
-        other.take_entries(raws)
+            del self._pending[:size]
+        other.take_groups(groups, size)
         return True
 
     def notable(self, seconds: float) -> list[tuple[int, Any]]:
