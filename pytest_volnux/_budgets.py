@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_volnux._numbers import read_number
 from volnux.telemetry import Budget
 from volnux.telemetry._budget import LIMITS, check_limit
 
@@ -177,19 +177,3 @@ def _event_lines(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         if not found:
             raise BudgetError(f"volnux_events: {line!r} has no limit, such as max_calls=2")
         yield name, found
-
-
-def read_number(name: str, text: str, *, whole: bool) -> Any:
-    """Return a number that somebody wrote.
-
-    Raises:
-        BudgetError: it is none, or less than 0; the text names it.
-    """
-    try:
-        number = int(text) if whole else float(text)
-    except ValueError:
-        kind = "a whole number" if whole else "a number"
-        raise BudgetError(f"{name} is {kind}, not {text!r}") from None
-    if number < 0 or not isfinite(number):
-        raise BudgetError(f"{name} is 0 or more, not {text!r}")
-    return number

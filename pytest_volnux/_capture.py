@@ -8,13 +8,13 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from pytest_volnux._children import Children
 from volnux.telemetry._strays import Strays
 from volnux.telemetry._watch import Turns, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_volnux._children import Children
     from pytest_volnux._fixture import VolnuxFixture
     from volnux._tree import Record
     from volnux.telemetry import Clock
@@ -24,8 +24,6 @@ CAPACITY: Final = 10_000
 OUTSIDE: Final = "outside of tests"
 #: Registries kept for the next test: making one takes longer than a small test's records do.
 SPARE: Final = 3
-#: Tests that are known by name when a process comes home late.
-LAST: Final = 1_000
 
 
 class Attempt:
@@ -92,9 +90,12 @@ class Capture:
     """Gives the turn to whoever runs: an attempt of a test, a shared fixture, or nobody's.
 
     Most tests record nothing: what takes their records goes on, and takes the next one's.
+
+    Args:
+        children: the processes that tests start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, children: Children) -> None:
         self.turns = Turns()
         self.attempt: Attempt | None = None
         #: What was recorded outside of tests.
@@ -103,10 +104,8 @@ class Capture:
         self.fixtures: dict[tuple[str, str], list[Watch]] = defaultdict(list)
         #: Attempts that are over, and whose threads are not.
         self.orphaned: list[tuple[str, Watch]] = []
-        self._children = Children(self.turns)
-        #: How many attempts there were, and of which tests the last ones were, by their number.
-        self._number = 0
-        self._last: dict[int, str] = {}
+        self._children = children
+        children.record_by(self.turns)
         self._spare: list[Watch] = []
         self._now = Watch(self.turns, capacity=CAPACITY)
 
@@ -139,10 +138,6 @@ class Capture:
         self.attempt = Attempt(nodeid, self._now, allowed)
         if self.turns.strays is not None:
             self.attempt.strays = self.turns.strays.start_again()
-        self._number += 1
-        self._last[self._number] = nodeid
-        self._last.pop(self._number - LAST, None)
-        self._children.expect(self._number)
 
     def leave_outside(self) -> None:
         """Note that what was recorded since the last attempt belongs to no test."""
@@ -162,13 +157,13 @@ class Capture:
     def _whose(self, number: int) -> Watch:
         """Return where the records of a process belong that an attempt of this number has started."""
         now = self.turns.now
-        if self.attempt is not None and number == self._number and now is not None:
+        if self.attempt is not None and number == self._children.number and now is not None:
             return now
-        late = Watch(self.turns, capacity=CAPACITY)
-        if number in self._last:
-            self.orphaned.append((self._last[number], late))
-        else:
+        late, test = Watch(self.turns, capacity=CAPACITY), self._children.test(number)
+        if test is None:
             self.outside.append(late)
+        else:
+            self.orphaned.append((test, late))
         return late
 
     def finish(self) -> Attempt | None:

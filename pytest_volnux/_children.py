@@ -9,8 +9,7 @@ import tempfile
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Final
 
-from volnux.telemetry._fork import on_fork
-from volnux.telemetry._home import HOME, prefix, save_at_end, taken
+from volnux._way_home import HOME, SUFFIX, prefix, taken
 
 try:
     from resource import RUSAGE_CHILDREN, getrusage
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 _SPAWN: Final = "multiprocessing.spawn"
 _SERVER: Final = "multiprocessing.popen_forkserver"
 
+#: Tests that are known by name when a process comes home late.
+LAST: Final = 1_000
+
 
 class Children:
     """Brings home what child processes have recorded, when they have ended.
@@ -33,12 +35,15 @@ class Children:
     import volnux, however they are started. Not covered are bare `os.fork`, and processes that are
     killed.
 
-    Args:
-        turns: whose turn it is, in a child that was forked as well.
+    Attributes:
+        number: that of the attempt of a test which goes on, or was the last.
     """
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self) -> None:
+        self.number = 0
+        #: Of which tests the last attempts were, by their number.
+        self._last: dict[int, str] = {}
+        self._turns: Turns | None = None
         self._folder = ""
         self._pid = os.getpid()
         self._lock = allocate_lock()
@@ -47,17 +52,30 @@ class Children:
         #: What the children have cost so far that were waited for.
         self._seen = 0
         self._is_in_child = False
+
+    def record_by(self, turns: Turns) -> None:
+        """Say whose turn it is, in a child that was forked as well."""
+        from volnux.telemetry._fork import on_fork
+
+        self._turns = turns
         on_fork(self)
 
-    def expect(self, number: int) -> None:
-        """Have children that start from now on come home as those of a test, by its number."""
+    def expect(self, nodeid: str) -> None:
+        """Have children that start from now on come home as those of another attempt, of this test."""
         if not self._folder:
             self._folder = tempfile.mkdtemp(prefix=prefix())
             self._before = os.environ.get(HOME)
         # A server that the first test to import this starts, to fork from, has its environment anyway.
         if self._prepare is None and _SPAWN in sys.modules:
             self._tell_servers_children()
-        os.environ[HOME] = f"{self._folder}{os.sep}{number}"
+        self.number += 1
+        self._last[self.number] = nodeid
+        self._last.pop(self.number - LAST, None)
+        os.environ[HOME] = f"{self._folder}{os.sep}{self.number}"
+
+    def test(self, number: int) -> str | None:
+        """Return the test that an attempt of this number was of, if it is one of the last."""
+        return self._last.get(number)
 
     def _tell_servers_children(self) -> None:
         """Tell children where home is now: their server has the environment of when it was started."""
@@ -79,20 +97,33 @@ class Children:
     def _in_child(self) -> None:
         """In a child that multiprocessing has forked: whose turn it is, it knows from its parent."""
         if self._folder and os.getpid() != self._pid:
-            now = self._turns.now
+            from volnux.telemetry._home import save_at_end
+
+            now = None if self._turns is None else self._turns.now
             if now is not None:
                 save_at_end(os.environ.get(HOME, ""), lambda: now)
 
+    def have_come(self) -> bool:
+        """Return whether some have, and what they have recorded."""
+        return self._cost() != self._seen and any(
+            name.endswith(SUFFIX) for name in os.listdir(self._folder)
+        )
+
+    def _cost(self) -> int:
+        """Return another number than last time if some may have come."""
+        # Who has ended has cost something; but for the children of a server, which are not ours to wait for.
+        if not self._folder or (_SERVER not in sys.modules and getrusage is not None):
+            return getrusage(RUSAGE_CHILDREN).ru_minflt if self._folder else self._seen
+        return -1
+
     def bring(self, whose: Callable[[int], Watch]) -> None:
         """Add what has come to the registry of the test that it belongs to."""
-        # Who has ended has cost something; but for the children of a server, which are not ours to wait for.
-        is_certain = _SERVER not in sys.modules and getrusage is not None
-        cost = getrusage(RUSAGE_CHILDREN).ru_minflt if is_certain else -1
-        if self._folder and (cost != self._seen or not is_certain):
+        cost = self._cost()
+        if cost != self._seen:
             with self._lock:  # a test may ask from several threads
                 for number, state in taken(self._folder):
                     whose(number).merge(state)
-                self._seen = cost
+                self._seen = max(0, cost)
 
     def forget(self) -> None:
         """Expect no more, and leave nothing behind."""

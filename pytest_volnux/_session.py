@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_volnux import _reports
+from pytest_volnux._apart import keep_apart
 from pytest_volnux._capture import Capture
+from pytest_volnux._children import Children
 from pytest_volnux._ledger import Ledger
 from pytest_volnux._off import Off
 from pytest_volnux._settings import read_settings
@@ -17,10 +19,12 @@ from volnux.telemetry._budget import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_volnux._budgets import Allowance
     from pytest_volnux._capture import Attempt
     from pytest_volnux._fixture import VolnuxFixture
+    from pytest_volnux._waiting import Waiting
     from volnux.telemetry import Clock, Registry
 
 #: What a report carries from a worker to the controller.
@@ -33,17 +37,19 @@ class Session:
 
     Args:
         config: pytest's.
+        waiting: what stood in for it, if something did.
 
     Raises:
         pytest.UsageError: what was asked for makes no sense.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, waiting: Waiting | None = None) -> None:
         self._config = config
-        self._settings = read_settings(config)
+        self._settings = read_settings(config) if waiting is None else waiting.settings
+        self._children = Children() if waiting is None else waiting.children
         self._off = Off(config)
         self._is_worker = hasattr(config, "workerinput")
-        self._capture = Capture()
+        self._capture = Capture(self._children)
         if self._settings.lint:
             self._capture.note_strays()
         self._has_junit = any(it.kind == "junit" for it in self._settings.reports)
@@ -92,7 +98,22 @@ class Session:
             self._off.check()
             self._asking.add(item.nodeid)
             self._capture.switch_on()
-            self._capture.start(item.nodeid)
+            self._start(item)
+
+    def join(self, item: pytest.Item, phase: str) -> None:
+        """Begin in the middle of a test, whose processes are expected already."""
+        self._capture.start(item.nodeid)
+        if phase != "setup":
+            self._capture.begin(phase)
+
+    def turn(self, scope: str, name: str) -> AbstractContextManager[None]:
+        """Give the turn to a fixture that several tests share, and back."""
+        return self._capture.fixture(scope, name)
+
+    def _start(self, item: pytest.Item) -> None:
+        self._children.expect(item.nodeid)
+        allowance = self._allowances.get(item.nodeid)
+        self._capture.start(item.nodeid, () if allowance is None else allowance.allow_failed)
 
     def fixture(self) -> VolnuxFixture:
         """Return the fixture of a test: one for each of its attempts."""
@@ -133,58 +154,60 @@ class Session:
             _forget_properties(item)
         if not self._watches_all:
             self._capture.switch_on()
-        allowance = self._allowances.get(item.nodeid)
-        self._capture.start(item.nodeid, allowance.allow_failed if allowance is not None else ())
+        self._start(item)
         try:
             return (yield)
         except BaseException as error:
-            self._show(item, error)
+            self.show(item, error)
             raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test, and see whether it kept to its budget."""
-        attempt = self._capture.attempt
-        if attempt is None:
+        if self._capture.attempt is None:
             return (yield)
         self._capture.begin("call")
         try:
             result = yield
         except BaseException as error:
-            self._show(item, error)
+            self.show(item, error)
             raise
-        self._look_into(item, attempt)
+        self.look_into(item)
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
         """Take the fixtures down, and end the attempt."""
-        attempt = self._capture.attempt
-        if attempt is None:
+        if self._capture.attempt is None:
             return (yield)
         self._capture.begin("teardown")
         try:
             return (yield)
         except BaseException as error:
-            self._show(item, error)
+            self.show(item, error)
             raise
         finally:
-            self._capture.bring_home()
-            if self._has_junit:
-                _set_properties(item, attempt)
-            self._finish()
+            self.over(item)
+
+    def over(self, item: pytest.Item) -> None:
+        """End the attempt: its fixtures have been taken down."""
+        self._capture.bring_home()
+        if self._has_junit and self._capture.attempt is not None:
+            _set_properties(item, self._capture.attempt)
+        self._finish()
 
     def _finish(self) -> None:
         if self._ledger.finish_attempt() is not None and not self._watches_all:
             self._capture.switch_off()
 
-    def _look_into(self, item: pytest.Item, attempt: Attempt) -> None:
+    def look_into(self, item: pytest.Item) -> None:
         """See whether a test that passes kept to its budget, and left nothing behind."""
         __tracebackhide__ = True
+        attempt = self._capture.attempt
         if self._off.text:
             self._off.check()
         allowance = self._allowances.get(item.nodeid)
-        if allowance is None and not BUDGETS and not self._settings.lint:
+        if attempt is None or (allowance is None and not BUDGETS and not self._settings.lint):
             return
         from pytest_volnux._verdict import is_over, lint
 
@@ -195,7 +218,7 @@ class Session:
         if self._settings.lint and (allowance is None or allowance.lint):
             lint(item, attempt, as_failure=self._settings.lint == "fail")
 
-    def _show(self, item: pytest.Item, error: BaseException) -> None:
+    def show(self, item: pytest.Item, error: BaseException) -> None:
         """Have a failure say what happened, as it shows what was logged, unless it does so itself."""
         from pytest_volnux._facts import Facts
         from pytest_volnux._failing import SHOWN
@@ -224,23 +247,7 @@ class Session:
         """Keep what a fixture records that several tests share apart from the first of them."""
         if fixturedef.scope == "function" or self._capture.attempt is None:
             return (yield)
-        name, scope = fixturedef.argname, fixturedef.scope
-        taken_down: list[Any] = []
-        # The last to be called at the end, and the first.
-        fixturedef.addfinalizer(
-            lambda: taken_down.pop().__exit__(None, None, None) if taken_down else None
-        )
-        try:
-            with self._capture.fixture(scope, name):
-                return (yield)
-        finally:
-
-            def begin() -> None:
-                turn = self._capture.fixture(scope, name)
-                turn.__enter__()
-                taken_down.append(turn)
-
-            fixturedef.addfinalizer(begin)
+        return (yield from keep_apart(fixturedef, self.turn))
 
     # -- the whole run ---------------------------------------------------------------------------
 
@@ -270,11 +277,15 @@ class Session:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Fail the run if it is over its limits."""
         result = yield
+        self.gate(session)
+        return result
+
+    def gate(self, session: pytest.Session) -> None:
+        """Fail the run if it is over its limits; all tests have run."""
         if not self._is_worker:
             self._ledger.finish()
             if _reports.over_limits(self._settings, self._tally):
                 session.testsfailed += 1
-        return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what happened, and write what is to be written."""

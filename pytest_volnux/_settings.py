@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_volnux._budgets import read_ini, read_number
-from pytest_volnux.plugin import TYPES
+from pytest_volnux._numbers import read_number
+from pytest_volnux.plugin import BUDGET, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,10 +84,18 @@ def read_settings(config: pytest.Config) -> Settings:
             max_failed=number("volnux_max_failed", "volnux_run_max_failed", None),
             max_slow=number("volnux_max_slow", "volnux_run_max_slow", None),
             lint=_lint(config.getoption("volnux_lint"), config.getini("volnux_lint")),
-            budget=read_ini(config.getini),
+            budget=_budget(config),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _budget(config: pytest.Config) -> Mapping[str, Any]:
+    if not any(config.getini(f"volnux_{key}") for key in BUDGET):
+        return {}
+    from pytest_volnux._budgets import read_ini
+
+    return read_ini(config.getini)
 
 
 def _lint(option: str | None, ini: str | None) -> str | None:

@@ -7,6 +7,7 @@ there is no assert statement in it to rewrite, so PYTEST_DONT_REWRITE.
 from __future__ import annotations
 
 import sys
+from os import environ
 from os.path import exists
 
 import pytest
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_volnux._fixture import VolnuxFixture
     from pytest_volnux._session import Session
+    from pytest_volnux._waiting import Waiting
     from volnux.telemetry import Registry
     from volnux.telemetry.testing import FakeClock
 
@@ -44,7 +46,7 @@ _MARKER = (
     "lint): what may happen inside the test at most; what nearer markers and the ini file say of other "
     "keys holds too."
 )
-_NAME = "volnux-session"
+_NAME, _WAITING = "volnux-session", "volnux-waiting"
 _FIXTURES = frozenset({"volnux", "volnux_session", "volnux_clock"})
 
 
@@ -124,9 +126,26 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(config.getoption(f"volnux_{name}") is not None for name in asked) or any(
         config.getini(f"volnux_{key}") for key in keys
     ):
-        _session(config).watch_all()
+        if _may_wait(config):
+            from pytest_volnux._waiting import Waiting
+
+            config.pluginmanager.register(Waiting(config, lambda: _session(config)), _WAITING)
+        else:
+            _session(config).watch_all()
     elif config.getoption("volnux_slow") or config.getoption("volnux_top"):
-        _session(config)  # which sees whether they make sense
+        from pytest_volnux._settings import read_settings
+
+        read_settings(config)  # which sees whether they make sense
+
+
+def _may_wait(config: pytest.Config) -> bool:
+    """Return whether nothing has to be done before the process loads volnux.telemetry."""
+    return (
+        "volnux.telemetry" not in sys.modules
+        and not environ.get("VOLNUX_TELEMETRY")  # of which something may have to be said
+        and not any(config.getini(f"volnux_{key}") for key in BUDGET)
+        and config.getoption("dist", "no") == "no"  # workers send what they have recorded
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -180,10 +199,16 @@ def _asks(item: pytest.Item, marked: dict[object, bool]) -> bool:
 def _session(config: pytest.Config) -> Session:
     session: Session | None = config.pluginmanager.get_plugin(_NAME)
     if session is None:
+        waiting: Waiting | None = config.pluginmanager.get_plugin(_WAITING)
+        if waiting is not None:
+            waiting.stop()
+            config.pluginmanager.unregister(waiting)
         from pytest_volnux._session import Session
 
-        session = Session(config)
+        session = Session(config, waiting)
         config.pluginmanager.register(session, _NAME)
+        if waiting is not None:
+            waiting.make_way(session)
     return session
 
 

@@ -10,6 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Protocol
 
     class Exporting(Protocol):
@@ -19,11 +20,18 @@ if TYPE_CHECKING:
             """Return everything as JSON-ready data."""
 
 
+#: Says where home is, and for which test: the beginning of the path of a file.
+HOME = "VOLNUX_TEST_HOME"
 SUFFIX = ".json"
 #: Where this process leaves what it records, as the beginning of a file's path; nothing if nobody asks.
 _homes: list[str] = []
 #: Of these, where it does so only if a run does not.
 _left: list[str] = []
+
+
+def prefix() -> str:
+    """Return how the name of a folder begins that this process has made."""
+    return f"volnux-{os.getpid()}-"
 
 
 def belong(start: str) -> None:
@@ -75,3 +83,16 @@ def leave(start: str, registry: Exporting) -> None:
             os.replace(path, path + SUFFIX)
     except Exception:  # noqa: BLE001, S110  # the folder is gone with the tests: nobody is asking
         pass
+
+
+def taken(folder: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Take out what others have left: the number of the test, and a registry's state."""
+    import json
+
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(SUFFIX):
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8") as file:
+                state = json.load(file)
+            os.unlink(path)
+            yield int(name.partition("-")[0]), state

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import os
 
-from volnux._way_home import SUFFIX, belong, goes_by_itself, leave
+from volnux._way_home import belong, goes_by_itself, leave, prefix
 from volnux.telemetry._scope import switch_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from volnux.telemetry._registry import Registry
-
-#: Says where, and for which test: the beginning of the path of a file.
-HOME = "VOLNUX_TEST_HOME"
-
-
-def prefix() -> str:
-    """Return how the name of a folder begins that this process has made."""
-    return f"volnux-{os.getpid()}-"
 
 
 def join(start: str) -> None:
@@ -61,16 +53,3 @@ def save_at_end(start: str, find: Callable[[], Registry]) -> None:
         # Its children end without what `atexit` does, and forget what they had to do when they begin.
         begin(None)
         util.register_after_fork(save, begin)
-
-
-def taken(folder: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Take out what others have left: the number of the test, and a registry's state."""
-    import json
-
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(SUFFIX):
-            path = os.path.join(folder, name)
-            with open(path, encoding="utf-8") as file:
-                state = json.load(file)
-            os.unlink(path)
-            yield int(name.partition("-")[0]), state
