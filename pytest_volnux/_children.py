@@ -83,7 +83,8 @@ class Children:
         self._prepare = prepare = module.get_preparation_data
 
         def get_preparation_data(name: str) -> dict[str, Any]:
-            return {**prepare(name), "volnux": _Environment(os.environ.get(HOME, ""))}
+            # Beside what a `volnux run` around the tests puts there.
+            return {**prepare(name), "volnux_test": _Environment(os.environ.get(HOME, ""))}
 
         module.get_preparation_data = get_preparation_data
 

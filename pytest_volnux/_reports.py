@@ -59,7 +59,7 @@ def report(settings: Settings, tally: Tally, terminal: pytest.TerminalReporter) 
         for line in over.values():
             terminal.write_line(line, red=True)
         if "term" not in asked:
-            _term.write_worst(data, terminal)
+            _term.write_worst(data, over, terminal)
     if tally.spots is not None:
         from pytest_volnux import _annotations
 

@@ -8,6 +8,8 @@ from pytest_volnux._tables import tables_of
 from volnux._text import some
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     import pytest
 
     from pytest_volnux._tables import Table
@@ -25,10 +27,14 @@ def write(data: dict[str, Any], terminal: pytest.TerminalReporter) -> None:
             _write(table, terminal)
 
 
-def write_worst(data: dict[str, Any], terminal: pytest.TerminalReporter) -> None:
-    """Write what went wrong, and what took long."""
-    for table in tables_of(data):
-        if table.title in {"failed", "slowest"}:
+def write_worst(
+    data: dict[str, Any], over: Container[str], terminal: pytest.TerminalReporter
+) -> None:
+    """Write what there is too much of: what "failed", what was "slow"."""
+    slow = [one for one in data["slowest"] if one["seconds"] > data["slow_seconds"]]
+    titles = {"failed": "failed", "slowest": "slow"}
+    for table in tables_of({**data, "slowest": slow}):
+        if titles.get(table.title) in over:
             _write(table, terminal)
 
 

@@ -345,3 +345,29 @@ def test_it(volnux):
     result.assert_outcomes(passed=1)
     data = json.loads(result.stderr.str())
     assert {it["name"]: it["count"] for it in data["events"]} == {"load": 1, "parse": 1}
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_run_around_the_tests_and_their_report_have_the_same(pytester, monkeypatch, method):
+    """Of processes that do not have the environment of the one that they are started by."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        program=PROGRAM,
+        test_it=WORK
+        + f"""
+def test_it():
+    context = multiprocessing.get_context("{method}")
+    for _ in range(2):
+        child = context.Process(target=load)
+        child.start()
+        child.join()
+    load()
+""",
+    )
+    words = ["-m", "volnux", "run", "--out", "run.jsonl", "-m", "pytest"]
+    words += ["-p", "pytest_volnux.plugin", "--volnux-report=json:tests.json"]
+    pytester.run(sys.executable, *words).assert_outcomes(passed=1)
+    lines = (pytester.path / "run.jsonl").read_text("utf-8").splitlines()
+    tests = json.loads((pytester.path / "tests.json").read_text("utf-8"))
+    names = [json.loads(line).get("event_name") for line in lines]
+    assert (names.count("load"), tests["events"][0]["count"]) == (3, 3)

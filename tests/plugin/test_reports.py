@@ -211,6 +211,62 @@ def test_long_tables_say_what_they_leave_out(suite):
     assert "  and 2 more" in events
 
 
+def test_the_phase_is_said_unless_it_is_the_call(suite):
+    """Of what was slow, and of what failed."""
+    result = suite(
+        """
+from program import *
+import pytest
+
+@pytest.fixture
+def around(volnux_clock):
+    slow(volnux_clock, 2.0)
+    yield
+    slow(volnux_clock, 3.0)
+    with pytest.raises(ValueError):
+        parse(fails=True)
+
+def test_it(around, volnux_clock):
+    slow(volnux_clock, 1.0)
+""",
+        "--volnux-report",
+    )
+    lines = told(between(result, "volnux: what happened", "=====")).split("\n")
+    assert [line for line in lines if "test_it.py" in line][:3] == [
+        "  3.00s  slow  test_it.py::test_it (teardown)",
+        "  2.00s  slow  test_it.py::test_it (setup)",
+        "  1.00s  slow  test_it.py::test_it",
+    ]
+    assert "  parse  ValueError: no such thing  test_it.py::test_it (teardown)" in lines
+
+
+def test_a_run_that_is_interrupted_has_its_report(suite):
+    """With what its shared fixtures record when they are taken down after that."""
+    result = suite(
+        """
+from program import *
+import pytest
+
+@pytest.fixture(scope="module")
+def database():
+    load()
+    yield
+    parse()
+
+def test_it(database):
+    fetch()
+    raise KeyboardInterrupt
+""",
+        "--volnux-report",
+        apart=True,
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    lines = told(between(result, "volnux: what happened", "=====")).split("\n")
+    assert [line.split()[:2] for line in lines if line.startswith("  fetch")] == [["fetch", "1"]]
+    shared = lines[lines.index("shared fixtures") + 2]
+    assert shared.split()[:4] == ["database", "(module)", "2", "0"]
+
+
 class TestGates:
     def test_too_many_failures_fail_the_run(self, suite):
         """Though each test passes."""
@@ -224,12 +280,63 @@ class TestGates:
             "slowest",
             "  took  event  in",
             "  2.00s  slow  test_it.py::test_one",
-            "  500ms  slow  test_it.py::test_two",
-            "  TIME  load  database (session)",
             "",
             "failed",
             "  event  error  in",
             "  parse  ValueError: no such thing  test_it.py::test_two",
+        ]
+
+    def test_it_shows_what_there_is_too_much_of(self, suite):
+        """And not what else failed, or was slow."""
+        result = suite(SUITE, "--volnux-max-slow=0")
+        assert told(between(result, "over the limits", "====")).split("\n") == [
+            "1 slow event was recorded, --volnux-max-slow allows 0",
+            "",
+            "slowest",
+            "  took  event  in",
+            "  2.00s  slow  test_it.py::test_one",
+        ]
+
+    def test_what_may_fail_is_not_counted(self, suite):
+        """Neither what a marker or the test itself allows, nor attempts that a retry got over."""
+        result = suite(
+            """
+from program import *
+import pytest, stamina
+
+@stamina.retry(on=ValueError, attempts=2, wait_initial=0)
+@traced_event
+def attempt(numbers):
+    parse(fails=bool(numbers and numbers.pop()))
+
+@traced_event
+def outer(numbers):
+    attempt(numbers)
+
+@pytest.mark.volnux(allow_failed=["parse"])
+def test_marked():
+    with pytest.raises(ValueError):
+        parse(fails=True)
+
+def test_itself(volnux):
+    volnux.allow_failed("parse")
+    with pytest.raises(ValueError):
+        parse(fails=True)
+
+def test_counted():
+    with pytest.raises(ValueError):
+        parse(fails=True)
+""",
+            "--volnux-max-failed=0",
+        )
+        result.assert_outcomes(passed=3)
+        assert told(between(result, "over the limits", "====")).split("\n") == [
+            "1 failure was recorded, --volnux-max-failed allows 0",
+            "",
+            "failed",
+            "  event  error  in",
+            "  parse  ValueError: no such thing  test_it.py::test_counted",
+            "  not counted: 2 that may fail, or that a retry got over",
         ]
 
     def test_enough_is_allowed(self, suite):
