@@ -175,9 +175,10 @@ class Capture:
         attempt, self.attempt = self.attempt, None
         if attempt is None:
             return None
+        if attempt.fixture is not None:
+            self.turns.places = None
         if attempt.fixture is not None or len(attempt.watches) > 1 or self._now.has_entries():
             self._go_on()
-            self.turns.places = None
         else:
             attempt.watches.clear()
         if attempt.threads is not None or _count():

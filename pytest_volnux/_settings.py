@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from difflib import get_close_matches
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 _SLOWEST: Final = 200
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """A report that was asked for.
 
     Attributes:
@@ -33,8 +31,7 @@ class Report:
     path: str | None
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What was asked for.
 
     Attributes:

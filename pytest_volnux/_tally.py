@@ -113,13 +113,9 @@ class Tally:
             anyway: do not wait for what has not ended.
 
         Returns:
-            Whether it was added. It may be as it was before, or empty.
+            Whether it was added. It is as it was before.
         """
         if not watch.has_entries():
-            return True
-        registry = self._group(kind, where)
-        asked = attempt is not None and attempt.fixture is not None
-        if self._parts is None and not asked and watch.hand_over(registry, self._worth_a_look()):
             return True
         if not anyway and watch.is_in_flight():
             return False
@@ -127,9 +123,14 @@ class Tally:
         if self._parts is not None:
             totals = watch.export(records=False)
             self._parts.append({"kind": kind, "where": where, "registry": totals, "worst": worst})
-        watch.pour_into(registry)
+        watch.pour_into(self._group(kind, where))
         self._add(worst)
         return True
+
+    def take_plain(self, kind: str, where: str, watch: Watch) -> None:
+        """Add a part and empty it, if all in it has ended and no record is worth a look; see `take`."""
+        if self._parts is None and watch.has_entries():
+            watch.hand_over(self._group(kind, where), self._worth_a_look())
 
     def add(self, part: dict[str, Any]) -> None:
         """Add a part that another process recorded."""
@@ -162,7 +163,6 @@ class Tally:
         found = watch.notable(self._worth_a_look())
         if not found:
             return Worst()
-        from pytest_volnux._facts import Facts
         from volnux._tree import duration_of, name_of
 
         starts = {record.task_id: start for start, record in found}
@@ -178,6 +178,8 @@ class Tally:
         spots: list[Spot] = []
         has_failed = any(record.status == Status.FAILED for _, record in found)
         if has_failed or (slow and self.spots is not None):
+            from pytest_volnux._facts import Facts
+
             facts = Facts([watch])
             count = len(facts.failures())
             failed = facts.failed_for_good(() if attempt is None else attempt.allowed())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from volnux.telemetry import EventMetrics, NetworkMetrics, Status
 
@@ -23,8 +22,7 @@ CHILDREN: Final = 4
 SHARE: Final = 0.05
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A record with what is shown of the records in it.
 
     Attributes:
