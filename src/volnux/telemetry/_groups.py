@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from volnux.telemetry._raw import Raw
 
 
-class Groups(dict):  # type: ignore[type-arg]  # Site -> how to add to its two lists
+class Groups(dict["Any", "Any"]):  # Site -> how to add to its two lists
     """A batch by site; a dict, so that the common case of the fold is one look-up."""
 
     def __init__(self) -> None:
