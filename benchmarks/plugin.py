@@ -100,7 +100,7 @@ def measure(
                 beside.append(Way(there, ("other",), ("--pytest-durations=10",)))
             else:
                 missing.append(peer)
-        started = suites.compare(one, [listed, unused, bare], 4 * rounds)
+        started = suites.compare(one, [listed, unused, bare], 10 * rounds)
         alone = suites.compare(empty, beside, rounds)
         rows = [
             _row("installed, unused: start-up", started[0], START_UP, "ms"),
