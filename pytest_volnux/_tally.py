@@ -59,7 +59,7 @@ class Worst(NamedTuple):
 
 
 class Tally:
-    """Adds up the parts of a run. A part is what one phase of a test, or one fixture, recorded.
+    """Adds up the parts of a run. A part is what one attempt of a test, or one fixture, recorded.
 
     Parts are of a kind, "test", "fixture", "orphans" or "outside", and somewhere: in a test, by its
     nodeid, or in a fixture, by its name and scope.

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from pytest_volnux._annotations import SHOWN, Spots
 from pytest_volnux._tally import Notable, Tally
-from tests.plugin.conftest import INHERITED
-from tests.plugin.test_example import EXAMPLE, LOADED, PAGE
+from tests.plugin.test_example import EXAMPLE, PAGE, printed_by
 from volnux.telemetry import capture, traced_event
 from volnux.telemetry._kinds import written_in
 
@@ -667,25 +663,5 @@ def test_the_page_shows_those_of_the_example():
     """As the example of the other reports prints them."""
     page = PAGE.read_text("utf-8").partition("\n## Annotations")[2]
     command, shown = re.search(r"```console\n\$ (.*)\n(::[^`]*)```", page).groups()
-    name, *arguments = command.split()
-    assert name == "pytest"
-    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *LOADED, *arguments],
-        cwd=EXAMPLE,
-        env={
-            **environment,
-            "GITHUB_ACTIONS": "true",
-            "GITHUB_WORKSPACE": str(EXAMPLE.parents[1]),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONIOENCODING": "utf-8",
-        },
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-    assert [line for line in done.stdout.splitlines() if line.startswith("::")] == (
-        shown.splitlines()
-    ), done.stdout + done.stderr
+    printed = printed_by(command, GITHUB_ACTIONS="true", GITHUB_WORKSPACE=str(EXAMPLE.parents[1]))
+    assert [line for line in printed.splitlines() if line.startswith("::")] == shown.splitlines()

@@ -36,7 +36,7 @@ ALL = "pytest test_asserts.py test_budgets.py"
 
 
 @cache
-def printed_by(command: str) -> str:
+def printed_by(command: str, **variables: str) -> str:
     """What a command prints in the folder of the example, with this plugin and no other."""
     name, *arguments = shlex.split(command)
     assert name == "pytest"
@@ -50,6 +50,7 @@ def printed_by(command: str) -> str:
             "PYTHONPATH": str(Path(plugin.__file__).parents[1]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONIOENCODING": "utf-8",
+            **variables,
         },
         capture_output=True,
         encoding="utf-8",

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.suites import _compare, _environments, _page, _plugin, _plugin_page, _sources
-from tests.suites._libraries import LIBRARIES
+from tests.suites._libraries import LIBRARIES, chosen
 from tests.suites._runs import PASSED, Suite, say
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    names = options.libraries or [*LIBRARIES]
-    unknown = [name for name in names if name not in LIBRARIES]
-    if unknown:
-        sys.exit(f"no suite of {', '.join(unknown)}; there are {', '.join(LIBRARIES)}")
+    names = chosen(options.libraries, LIBRARIES)
     with _environments.copied_volnux() as volnux:
         return [_result(LIBRARIES[name], volnux, options) for name in names]
 

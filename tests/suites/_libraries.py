@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,11 @@ UNDER_PLUGIN = {
         ),
     )
 }
+
+
+def chosen(names: Sequence[str], known: Mapping[str, object]) -> list[str]:
+    """Return the libraries that were asked for, all without any; end the program if one is not known."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"no suite of {', '.join(unknown)}; there are {', '.join(known)}")
+    return [*(names or known)]

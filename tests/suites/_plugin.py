@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.suites import _compare, _environments, _sources
-from tests.suites._libraries import UNDER_PLUGIN
+from tests.suites._libraries import UNDER_PLUGIN, chosen
 from tests.suites._runs import Suite, say
 
 if TYPE_CHECKING:
@@ -58,10 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Run the suites that were asked for."""
-    names = options.libraries or [*UNDER_PLUGIN]
-    unknown = [name for name in names if name not in UNDER_PLUGIN]
-    if unknown:
-        sys.exit(f"no suite of {', '.join(unknown)}; there are {', '.join(UNDER_PLUGIN)}")
+    names = chosen(options.libraries, UNDER_PLUGIN)
     with _environments.copied_volnux() as volnux:
         return [_result(UNDER_PLUGIN[name], volnux, options) for name in names]
 
