@@ -98,6 +98,8 @@ def test_workers_of_gunicorn_are_counted_in_its_master(tmp_path):
                 publisher = PrometheusPublisher(port=0)
                 server.monitor = monitor_events([publisher], interval=0.05)
                 print("at", server.LISTENERS[0].getsockname()[1], publisher.port, flush=True)
+            def post_worker_init(worker):
+                print("ready", worker.pid, flush=True)
             """
         )
     )
@@ -106,7 +108,8 @@ def test_workers_of_gunicorn_are_counted_in_its_master(tmp_path):
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        _, port, metrics = next(line for line in master.stdout if line.startswith("at")).split()
+        said = map(str.split, master.stdout)
+        _, port, metrics = next(words for words in said if words[0] == "at")
         seen = set()
         for number in range(60):
             with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
@@ -116,6 +119,9 @@ def test_workers_of_gunicorn_are_counted_in_its_master(tmp_path):
                 subprocess.run(["kill", "-9", str(max(seen))], check=True)
         count(metrics, 60)
         assert len(seen) > 1
+        # A worker that is told to end before it listens to signals never hears of it.
+        for _ in range(3 + 1):
+            next(words for words in said if words[0] == "ready")
     finally:
         master.terminate()
         master.communicate(timeout=30)
