@@ -189,7 +189,7 @@ class _Suites:
         for name, plugin, listed in (
             ("other", "other_plugin", ["other_plugin.py"]),
             ("list", "list_plugin", files),
-            ("volnux", "pytest_volnux.plugin", files),
+            ("volnux", "pytest_volnux", files),
         ):
             info = self._folder / "distributions" / name / f"{name}-1.0.dist-info"
             info.mkdir(parents=True)

@@ -1,24 +1,203 @@
-"""The pytest side of volnux: telemetry budgets and asserts for a test suite."""
+"""The pytest side of volnux: options, markers and fixtures. All else is loaded when it is asked for.
+
+This package is the plugin, one module on purpose: pytest reads it whether volnux is used or not.
+`-W error::pytest_volnux.LintWarning` may load it before pytest would, which is no matter for a warning:
+there is no assert statement in it to rewrite, so PYTEST_DONT_REWRITE.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
     from pytest_volnux._fixture import VolnuxFixture
     from pytest_volnux._lint import LintWarning
     from pytest_volnux._off import TelemetryOffWarning
+    from volnux.telemetry import Registry
+    from volnux.telemetry.testing import FakeClock
 
 __all__ = ["LintWarning", "TelemetryOffWarning", "VolnuxFixture"]
 
-_LATER = {"LintWarning": "_lint", "TelemetryOffWarning": "_off", "VolnuxFixture": "_fixture"}
+#: Keys of budgets: of the marker, and with `volnux_` before them of the ini file.
+BUDGET = {
+    "max_failed": "failures in a test at most",
+    "max_seconds": "seconds that an event takes at most",
+    "max_retries": "retries in a test at most",
+    "max_bytes": "bytes to and from hosts in a test at most",
+    "max_calls": "events in a test at most",
+    "hosts": "the only hosts that a test may speak to (globs)",
+    "events": "budgets of single events: a glob, then KEY=NUMBER (a line each)",
+    "allow_failed": "events that may fail (globs)",
+}
+_MARKER = (
+    "volnux(max_failed, max_seconds, max_retries, max_bytes, max_calls, hosts, events, allow_failed, "
+    "lint): what may happen inside the test at most; what nearer markers and the ini file say of other "
+    "keys holds too."
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say what can be asked for."""
+    group = parser.getgroup("volnux", "volnux: what happened inside the tests")
+    group.addoption(
+        "--volnux-report",
+        action="append",
+        nargs="?",
+        const="term",
+        metavar="TYPE[:DEST]",
+        help="report what happened inside the tests; may be repeated. TYPE is term (as without one), "
+        "json, html, md or junit (properties of the JUnit file). DEST is a file.",
+    )
+    group.addoption(
+        "--volnux-slow",
+        metavar="SECONDS",
+        help="what takes longer is slow (default: 1.0)",
+    )
+    group.addoption(
+        "--volnux-top", metavar="N", help="lines of a table of the report at most (default: 10)"
+    )
+    group.addoption(
+        "--volnux-max-failed",
+        metavar="N",
+        help="fail the run if more than N failures were recorded in all of its tests",
+    )
+    group.addoption(
+        "--volnux-max-slow",
+        metavar="N",
+        help="fail the run if more than N events were slow",
+    )
+    group.addoption(
+        "--volnux-lint",
+        nargs="?",
+        const="warn",
+        metavar="warn|fail",
+        help="warn of tests that pass although something in them failed, was retried in vain, never "
+        "ended, or ended on another thread; or fail them",
+    )
+    parser.addini("volnux_lint", "--volnux-lint")
+    parser.addini("volnux_report", "--volnux-report, a TYPE[:DEST] a line", "linelist", default=[])
+    parser.addini("volnux_slow", "--volnux-slow")
+    parser.addini("volnux_top", "--volnux-top")
+    parser.addini("volnux_run_max_failed", "--volnux-max-failed")
+    parser.addini("volnux_run_max_slow", "--volnux-max-slow")
+    for key, text in BUDGET.items():
+        about = f"{text}, where no marker says otherwise"
+        if key in {"hosts", "events", "allow_failed"}:
+            parser.addini(f"volnux_{key}", about, "linelist", default=[])
+        else:
+            parser.addini(f"volnux_{key}", about)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> None:
+    """Have `--volnux-report tests/` report on tests/, which is no TYPE; and so for `--volnux-lint`."""
+    if "--volnux-report" in args or "--volnux-lint" in args:
+        from pytest_volnux._beginning import part_from_paths
+
+        part_from_paths(early_config, parser, args)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin, if the whole run is asked about."""
+    config.addinivalue_line("markers", _MARKER)
+    options = ("report", "max_failed", "max_slow", "lint", "slow", "top")
+    keys = ("report", "run_max_failed", "run_max_slow", "lint", *BUDGET)
+    if any(config.getoption(f"volnux_{name}") is not None for name in options) or any(
+        config.getini(f"volnux_{key}") for key in keys
+    ):
+        from pytest_volnux._beginning import begin
+
+        begin(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Have a marker that makes no sense be an error of the file that it stands in."""
+    report = yield
+    for node in (collector, *(report.result or ())):
+        for mark in node.own_markers:
+            if mark.name == "volnux":
+                from pytest_volnux._beginning import check
+
+                check(mark, node, report)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin, if one of the tests asks for it, or the program has budgets for its own steps."""
+    marked: dict[object, bool] = {}  # by what holds the tests: their file, or class
+    asking = [item for item in items if _asks(item, marked)]
+    budget = sys.modules.get("volnux.telemetry._budget")
+    has_budgets = budget is not None and bool(budget.BUDGETS)
+    if asking or has_budgets or config.pluginmanager.has_plugin("volnux-session"):
+        from pytest_volnux._beginning import session_of
+
+        session = session_of(config)
+        if has_budgets:
+            session.watch_all()
+        session.collected(items, asking)
+
+
+def _asks(item: pytest.Item, marked: dict[object, bool]) -> bool:
+    parent = item.parent
+    if parent not in marked:
+        marked[parent] = parent is not None and parent.get_closest_marker("volnux") is not None
+    if marked[parent]:
+        return True
+    for name in getattr(item, "fixturenames", ()):
+        if name in {"volnux", "volnux_session", "volnux_clock"}:
+            return True
+    for mark in item.own_markers:  # noqa: SIM110  # of thousands of tests, few have one
+        if mark.name == "volnux":
+            return True
+    return False
+
+
+@pytest.fixture
+def volnux(request: pytest.FixtureRequest) -> VolnuxFixture:
+    """What is recorded in this test: questions, and asserts that say what happened."""
+    from pytest_volnux._beginning import asked
+
+    return asked(request).fixture()
+
+
+@pytest.fixture
+def volnux_session(request: pytest.FixtureRequest) -> Registry:
+    """What has been recorded in the whole run so far, all tests and their fixtures together."""
+    from pytest_volnux._beginning import asked
+
+    return asked(request).so_far()
+
+
+@pytest.fixture
+def volnux_clock(request: pytest.FixtureRequest) -> Iterator[FakeClock]:
+    """A clock that stands still, by which everything in this test is timed from here on."""
+    from pytest_volnux._beginning import clock_of
+
+    yield from clock_of(request)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    # What pytest looks for here. It asks more than once, and has a long look at each.
+    names = "volnux", "volnux_session", "volnux_clock"
+    return [name for name in globals() if name in names or name.startswith("pytest_")]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    places = {"LintWarning": "_lint", "TelemetryOffWarning": "_off", "VolnuxFixture": "_fixture"}
+    if name not in places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found: object = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    found: object = getattr(import_module(f"{__name__}.{places[name]}"), name)
     return found

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from pytest_volnux.plugin import BUDGET
+from pytest_volnux import BUDGET
 from volnux._text import some
 from volnux.telemetry._switch import is_disabled
 

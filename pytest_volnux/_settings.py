@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
+from pytest_volnux import BUDGET
 from pytest_volnux._numbers import read_number
-from pytest_volnux.plugin import BUDGET, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: The sinks of a report, and where each writes unless told otherwise; None for those that write no file.
+TYPES: Final = {
+    "term": None,
+    "json": "volnux-report.json",
+    "html": "volnux-report.html",
+    "md": "volnux-report.md",
+    "junit": None,
+}
 #: As many of the slowest events are on an HTML page at least.
 _SLOWEST: Final = 200
 

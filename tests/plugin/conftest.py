@@ -90,7 +90,7 @@ def suite(pytester, monkeypatch):
         pytester.makeini("[pytest]\npythonpath = .\n" + ini)
         if not autoload:
             monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-            plugins = ["pytest_volnux.plugin", *loaded]
+            plugins = ["pytest_volnux", *loaded]
             arguments = (*(word for name in plugins for word in ("-p", name)), *arguments)
         if apart:  # in a process of its own
             return pytester.runpytest_subprocess(*arguments)

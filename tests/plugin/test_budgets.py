@@ -216,7 +216,7 @@ def test_after():
     assert '<failure message="Failed: over budget: max_calls' in (
         pytester.path / "junit.xml"
     ).read_text("utf-8")
-    result = pytester.runpytest_inprocess("-p", "pytest_volnux.plugin", "--lf")
+    result = pytester.runpytest_inprocess("-p", "pytest_volnux", "--lf")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*rerun previous 1 failure*"])
 

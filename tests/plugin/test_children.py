@@ -339,7 +339,7 @@ def test_it(volnux):
         "-m",
         "pytest",
         "-p",
-        "pytest_volnux.plugin",
+        "pytest_volnux",
     ]
     result = pytester.run(sys.executable, *words)
     result.assert_outcomes(passed=1)
@@ -365,7 +365,7 @@ def test_it():
 """,
     )
     words = ["-m", "volnux", "run", "--out", "run.jsonl", "-m", "pytest"]
-    words += ["-p", "pytest_volnux.plugin", "--volnux-report=json:tests.json"]
+    words += ["-p", "pytest_volnux", "--volnux-report=json:tests.json"]
     pytester.run(sys.executable, *words).assert_outcomes(passed=1)
     lines = (pytester.path / "run.jsonl").read_text("utf-8").splitlines()
     tests = json.loads((pytester.path / "tests.json").read_text("utf-8"))

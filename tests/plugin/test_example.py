@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_volnux import VolnuxFixture, plugin
+import pytest_volnux
+from pytest_volnux import VolnuxFixture
 from pytest_volnux._budgets import KEYS
 from tests.plugin.conftest import INHERITED
 
@@ -28,7 +29,7 @@ EXAMPLE = ROOT / "examples/testing"
 PAGE = ROOT / "docs/pytest.md"
 PAGES = [PAGE, ROOT / "README.md"]
 BLOCK = re.compile(r"^```(python|ini|text) (\S.*)\n((?:.*\n)*?)```$", re.MULTILINE)
-LOADED = ("-p", "pytest_volnux.plugin", "-p", "no:cacheprovider")
+LOADED = ("-p", "pytest_volnux", "-p", "no:cacheprovider")
 #: Rows of a report that have real times.
 REAL = re.compile(r"\(session\)|leaves_a_thread")
 #: Tests that fail on purpose.
@@ -47,7 +48,7 @@ def printed_by(command: str, **variables: str) -> str:
             **{name: value for name, value in os.environ.items() if name not in INHERITED},
             "COLUMNS": "110",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": str(Path(plugin.__file__).parents[1]),
+            "PYTHONPATH": str(Path(pytest_volnux.__file__).parents[1]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONIOENCODING": "utf-8",
             **variables,
@@ -222,7 +223,7 @@ class Parser:
 def test_every_option_and_key_is_in_the_tables():
     """Options with their keys, and the keys of budgets with the marker's."""
     parser = Parser()
-    plugin.pytest_addoption(parser)
+    pytest_volnux.pytest_addoption(parser)
     text = PAGE.read_text("utf-8")
     options = rows_of("Options")
     assert [option.split("=")[0].split("[")[0] for option in options] == parser.options
@@ -233,5 +234,5 @@ def test_every_option_and_key_is_in_the_tables():
 
 def test_every_fixture_is_in_the_table():
     """Those of the plugin."""
-    names = [name for name in ("volnux", "volnux_session", "volnux_clock") if hasattr(plugin, name)]
+    names = [name for name in ("volnux", "volnux_session", "volnux_clock") if hasattr(pytest_volnux, name)]
     assert rows_of("Fixtures") == names

@@ -105,7 +105,7 @@ def test_what_follows_it_may_be_a_path(suite, pytester):
     result.assert_outcomes(passed=1)
     assert "what happened inside 1 test " in result.stdout.str()
     result = pytester.runpytest_inprocess(
-        "-p", "pytest_volnux.plugin", "--volnux-report", "elsewhere"
+        "-p", "pytest_volnux", "--volnux-report", "elsewhere"
     )
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
