@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["LintWarning", "TelemetryOffWarning", "VolnuxFixture"]
 
-#: Keys of budgets: of the marker, and with `volnux_` before them of the ini file.
+#: Options that ask about the whole run, as pytest keeps them, and keys of the ini file that do.
+OPTIONS = ("volnux_report", "volnux_max_failed", "volnux_max_slow", "volnux_lint")
+KEYS = ("volnux_report", "volnux_run_max_failed", "volnux_run_max_slow", "volnux_lint")
+#: Keys of the ini file for budgets; without `volnux_`, those of the marker.
 BUDGET = {
-    "max_failed": "failures in a test at most",
-    "max_seconds": "seconds that an event takes at most",
-    "max_retries": "retries in a test at most",
-    "max_bytes": "bytes to and from hosts in a test at most",
-    "max_calls": "events in a test at most",
-    "hosts": "the only hosts that a test may speak to (globs)",
-    "events": "budgets of single events: a glob, then KEY=NUMBER (a line each)",
-    "allow_failed": "events that may fail (globs)",
+    "volnux_max_failed": "failures in a test at most",
+    "volnux_max_seconds": "seconds that an event takes at most",
+    "volnux_max_retries": "retries in a test at most",
+    "volnux_max_bytes": "bytes to and from hosts in a test at most",
+    "volnux_max_calls": "events in a test at most",
+    "volnux_hosts": "the only hosts that a test may speak to (globs)",
+    "volnux_events": "budgets of single events: a glob, then KEY=NUMBER (a line each)",
+    "volnux_allow_failed": "events that may fail (globs)",
 }
 _MARKER = (
     "volnux(max_failed, max_seconds, max_retries, max_bytes, max_calls, hosts, events, allow_failed, "
@@ -43,9 +46,11 @@ _MARKER = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say what can be asked for."""
+    # A `dest` that pytest derives is compared with those of all options there are.
     group = parser.getgroup("volnux", "volnux: what happened inside the tests")
     group.addoption(
         "--volnux-report",
+        dest="volnux_report",
         action="append",
         nargs="?",
         const="term",
@@ -55,24 +60,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--volnux-slow",
+        dest="volnux_slow",
         metavar="SECONDS",
         help="what takes longer is slow (default: 1.0)",
     )
     group.addoption(
-        "--volnux-top", metavar="N", help="lines of a table of the report at most (default: 10)"
+        "--volnux-top",
+        dest="volnux_top",
+        metavar="N",
+        help="lines of a table of the report at most (default: 10)",
     )
     group.addoption(
         "--volnux-max-failed",
+        dest="volnux_max_failed",
         metavar="N",
         help="fail the run if more than N failures were recorded in all of its tests",
     )
     group.addoption(
         "--volnux-max-slow",
+        dest="volnux_max_slow",
         metavar="N",
         help="fail the run if more than N events were slow",
     )
     group.addoption(
         "--volnux-lint",
+        dest="volnux_lint",
         nargs="?",
         const="warn",
         metavar="warn|fail",
@@ -80,17 +92,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "ended, or ended on another thread; or fail them",
     )
     parser.addini("volnux_lint", "--volnux-lint")
-    parser.addini("volnux_report", "--volnux-report, a TYPE[:DEST] a line", "linelist", default=[])
+    parser.addini("volnux_report", "--volnux-report, a TYPE[:DEST] a line", "linelist", [])
     parser.addini("volnux_slow", "--volnux-slow")
     parser.addini("volnux_top", "--volnux-top")
     parser.addini("volnux_run_max_failed", "--volnux-max-failed")
     parser.addini("volnux_run_max_slow", "--volnux-max-slow")
+    lists = ("volnux_hosts", "volnux_events", "volnux_allow_failed")
     for key, text in BUDGET.items():
         about = f"{text}, where no marker says otherwise"
-        if key in {"hosts", "events", "allow_failed"}:
-            parser.addini(f"volnux_{key}", about, "linelist", default=[])
+        if key in lists:
+            parser.addini(key, about, "linelist", [])
         else:
-            parser.addini(f"volnux_{key}", about)
+            parser.addini(key, about)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,11 +120,8 @@ def pytest_load_initial_conftests(
 def pytest_configure(config: pytest.Config) -> None:
     """Begin, if the whole run is asked about."""
     config.addinivalue_line("markers", _MARKER)
-    options = ("report", "max_failed", "max_slow", "lint", "slow", "top")
-    keys = ("report", "run_max_failed", "run_max_slow", "lint", *BUDGET)
-    if any(config.getoption(f"volnux_{name}") is not None for name in options) or any(
-        config.getini(f"volnux_{key}") for key in keys
-    ):
+    asked = [*map(config.getoption, (*OPTIONS, "volnux_slow", "volnux_top"))]
+    if asked.count(None) < len(asked) or any(map(config.getini, (*KEYS, *BUDGET))):
         from pytest_volnux._beginning import begin
 
         begin(config)
@@ -135,32 +145,24 @@ def pytest_make_collect_report(
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin, if one of the tests asks for it, or the program has budgets for its own steps."""
+    fixtures = {"volnux", "volnux_session", "volnux_clock"}
     marked: dict[object, bool] = {}  # by what holds the tests: their file, or class
-    asking = [item for item in items if _asks(item, marked)]
+    asking = []
+    for item in items:
+        parent = item.parent
+        if parent not in marked:
+            marked[parent] = parent is not None and parent.get_closest_marker("volnux") is not None
+        if (
+            marked[parent]
+            or not fixtures.isdisjoint(getattr(item, "fixturenames", ()))
+            or (item.own_markers and item.get_closest_marker("volnux"))
+        ):
+            asking.append(item)
     budget = sys.modules.get("volnux.telemetry._budget")
-    has_budgets = budget is not None and bool(budget.BUDGETS)
-    if asking or has_budgets or config.pluginmanager.has_plugin("volnux-session"):
-        from pytest_volnux._beginning import session_of
+    if asking or (budget and budget.BUDGETS) or config.pluginmanager.has_plugin("volnux-session"):
+        from pytest_volnux._beginning import collected
 
-        session = session_of(config)
-        if has_budgets:
-            session.watch_all()
-        session.collected(items, asking)
-
-
-def _asks(item: pytest.Item, marked: dict[object, bool]) -> bool:
-    parent = item.parent
-    if parent not in marked:
-        marked[parent] = parent is not None and parent.get_closest_marker("volnux") is not None
-    if marked[parent]:
-        return True
-    for name in getattr(item, "fixturenames", ()):
-        if name in {"volnux", "volnux_session", "volnux_clock"}:
-            return True
-    for mark in item.own_markers:  # noqa: SIM110  # of thousands of tests, few have one
-        if mark.name == "volnux":
-            return True
-    return False
+        collected(config, items, asking)
 
 
 @pytest.fixture
@@ -188,16 +190,22 @@ def volnux_clock(request: pytest.FixtureRequest) -> Iterator[FakeClock]:
 
 
 def __dir__() -> list[str]:
-    # What pytest looks for here. It asks more than once, and has a long look at each.
-    names = "volnux", "volnux_session", "volnux_clock"
-    return [name for name in globals() if name in names or name.startswith("pytest_")]
+    # What pytest looks for in a plugin: it asks more than once, and has a long look at each name.
+    return [
+        "pytest_addoption",
+        "pytest_collection_modifyitems",
+        "pytest_configure",
+        "pytest_load_initial_conftests",
+        "pytest_make_collect_report",
+        "volnux",
+        "volnux_clock",
+        "volnux_session",
+    ]
 
 
 def __getattr__(name: str) -> object:
-    places = {"LintWarning": "_lint", "TelemetryOffWarning": "_off", "VolnuxFixture": "_fixture"}
-    if name not in places:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from pytest_volnux._beginning import find
 
-    found: object = getattr(import_module(f"{__name__}.{places[name]}"), name)
-    return found
+    return find(name)

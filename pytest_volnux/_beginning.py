@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pytest_volnux import BUDGET
+from pytest_volnux import BUDGET, KEYS, OPTIONS
 from pytest_volnux._settings import read_settings
 
 if TYPE_CHECKING:
@@ -36,12 +37,8 @@ def part_from_paths(config: pytest.Config, parser: pytest.Parser, args: list[str
 
 def begin(config: pytest.Config) -> None:
     """Begin as the command line and the ini file have it, which ask for something."""
-    asked = ("report", "max_failed", "max_slow", "lint")
-    keys = ("report", "run_max_failed", "run_max_slow", "lint", *BUDGET)
-    if not (
-        any(config.getoption(f"volnux_{name}") is not None for name in asked)
-        or any(config.getini(f"volnux_{key}") for key in keys)
-    ):
+    options = [*map(config.getoption, OPTIONS)]
+    if options.count(None) == len(options) and not any(map(config.getini, (*KEYS, *BUDGET))):
         read_settings(config)  # which sees whether they make sense
     elif _may_wait(config):
         from pytest_volnux._waiting import Waiting
@@ -56,7 +53,7 @@ def _may_wait(config: pytest.Config) -> bool:
     return (
         "volnux.telemetry" not in sys.modules
         and not os.environ.get("VOLNUX_TELEMETRY")  # of which something may have to be said
-        and not any(config.getini(f"volnux_{key}") for key in BUDGET)
+        and not any(map(config.getini, BUDGET))
         and config.getoption("dist", "no") == "no"  # workers send what they have recorded
     )
 
@@ -76,6 +73,16 @@ def session_of(config: pytest.Config) -> Session:
         if waiting is not None:
             waiting.make_way(session)
     return session
+
+
+def collected(config: pytest.Config, items: list[pytest.Item], asking: list[pytest.Item]) -> None:
+    """Go on with what was collected, of which some tests ask, or the program has budgets of its own."""
+    from volnux.telemetry._budget import BUDGETS
+
+    session = session_of(config)
+    if BUDGETS:
+        session.watch_all()
+    session.collected(items, asking)
 
 
 def asked(request: pytest.FixtureRequest) -> Session:
@@ -107,3 +114,10 @@ def check(
         if report.outcome == "passed":
             report.outcome, report.result = "failed", []
             report.longrepr = f"{node.nodeid}: @pytest.mark.volnux: {error}"
+
+
+def find(name: str) -> object:
+    """Return one of the names that the package is said to have."""
+    places = {"LintWarning": "_lint", "TelemetryOffWarning": "_off", "VolnuxFixture": "_fixture"}
+    found: object = getattr(import_module(f"pytest_volnux.{places[name]}"), name)
+    return found

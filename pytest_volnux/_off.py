@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from pytest_volnux import BUDGET
+from pytest_volnux import BUDGET, KEYS, OPTIONS
 from volnux._text import some
 from volnux.telemetry._switch import is_disabled
 
@@ -37,9 +37,8 @@ class Off:
             self._see_ini_file()
 
     def _see_options(self) -> None:
-        names = ("report", "max_failed", "max_slow", "lint")
-        given = [name for name in names if self._config.getoption(f"volnux_{name}") is not None]
-        options = ", ".join("--volnux-" + name.replace("_", "-") for name in given)
+        given = [name for name in OPTIONS if self._config.getoption(name) is not None]
+        options = ", ".join("--" + name.replace("_", "-") for name in given)
         if options and not self._is_worker:
             they, it = ("s", "it") if len(given) == 1 else ("", "them")
             raise pytest.UsageError(
@@ -47,8 +46,7 @@ class Off:
             )
 
     def _see_ini_file(self) -> None:
-        names = ("report", "run_max_failed", "run_max_slow", "lint", *BUDGET)
-        given = [f"volnux_{name}" for name in names if self._config.getini(f"volnux_{name}")]
+        given = [key for key in (*KEYS, *BUDGET) if self._config.getini(key)]
         if given:
             self.text = _text(f"{', '.join(given)} of the ini file", len(given))
             if not self._is_worker:

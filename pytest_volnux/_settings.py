@@ -96,7 +96,7 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def _budget(config: pytest.Config) -> Mapping[str, Any]:
-    if not any(config.getini(f"volnux_{key}") for key in BUDGET):
+    if not any(map(config.getini, BUDGET)):
         return {}
     from pytest_volnux._budgets import read_ini
 
