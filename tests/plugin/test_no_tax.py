@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import pytest_volnux
+
 LOADED = """
 import sys
 
@@ -96,3 +98,24 @@ def test_help_and_markers_say_what_there_is(suite):
         assert key in text
     text = suite("", "--markers").stdout.str()
     assert "@pytest.mark.volnux(max_failed, max_seconds," in text
+
+
+def test_pytest_is_shown_all_of_its_hooks_and_fixtures():
+    """It asks for the names of a plugin, of which ours are written down."""
+    there = {
+        name
+        for name, value in vars(pytest_volnux).items()
+        if name.startswith("pytest_") or type(value).__name__ == "FixtureFunctionDefinition"
+    }
+    assert set(dir(pytest_volnux)) == there
+
+
+def test_its_public_names_are_there():
+    """Loaded when they are asked for; another name is an error."""
+    assert [getattr(pytest_volnux, name).__name__ for name in pytest_volnux.__all__] == [
+        "LintWarning",
+        "TelemetryOffWarning",
+        "VolnuxFixture",
+    ]
+    with pytest.raises(AttributeError, match="'pytest_volnux' has no attribute 'Volnux'"):
+        pytest_volnux.Volnux  # noqa: B018
