@@ -111,6 +111,10 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> None:
     """Have `--volnux-report tests/` report on tests/, which is no TYPE; and so for `--volnux-lint`."""
+    # pytest rewrites the assert statements of all that is distributed with a plugin. In volnux there are
+    # none, and reading it in that way would take a program that imports it twice as long.
+    rewritten: set[str] = getattr(early_config.pluginmanager.rewrite_hook, "_must_rewrite", set())
+    rewritten -= {"volnux", "pytest_volnux"}
     if "--volnux-report" in args or "--volnux-lint" in args:
         from pytest_volnux._beginning import part_from_paths
 

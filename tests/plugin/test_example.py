@@ -234,5 +234,9 @@ def test_every_option_and_key_is_in_the_tables():
 
 def test_every_fixture_is_in_the_table():
     """Those of the plugin."""
-    names = [name for name in ("volnux", "volnux_session", "volnux_clock") if hasattr(pytest_volnux, name)]
+    names = [
+        name
+        for name in ("volnux", "volnux_session", "volnux_clock")
+        if hasattr(pytest_volnux, name)
+    ]
     assert rows_of("Fixtures") == names

@@ -119,3 +119,30 @@ def test_its_public_names_are_there():
     ]
     with pytest.raises(AttributeError, match="'pytest_volnux' has no attribute 'Volnux'"):
         pytest_volnux.Volnux  # noqa: B018
+
+
+LOADERS = """
+import sys
+
+def test_it():
+    import volnux.telemetry
+    loaders = {
+        name: type(module.__spec__.loader).__name__
+        for name, module in sys.modules.items()
+        if name.startswith(("volnux", "pytest_volnux."))
+    }
+    assert ("pytest_volnux._session" in loaders) is ASKED
+    assert "volnux.telemetry" in loaders
+    assert "AssertionRewritingHook" not in loaders.values()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--volnux-report",), ("--volnux-report", ".")])
+def test_volnux_is_not_rewritten(bare, options):
+    """There is no assert statement in it, and it would take twice as long to load."""
+    bare(LOADERS.replace("ASKED", str(bool(options))), *options)
+
+
+def test_nor_looked_for_where_pytest_rewrites_nothing(bare):
+    """With `--assert=plain`."""
+    bare("def test_it():\n    pass\n", "--assert=plain")

@@ -104,9 +104,7 @@ def test_what_follows_it_may_be_a_path(suite, pytester):
     result = suite(SUITE, "--volnux-report", "test_it.py::test_one")
     result.assert_outcomes(passed=1)
     assert "what happened inside 1 test " in result.stdout.str()
-    result = pytester.runpytest_inprocess(
-        "-p", "pytest_volnux", "--volnux-report", "elsewhere"
-    )
+    result = pytester.runpytest_inprocess("-p", "pytest_volnux", "--volnux-report", "elsewhere")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
