@@ -111,12 +111,12 @@ def measure(
             ),
             _row(
                 f"installed, unused: {TESTS:,} empty tests",
-                *suites.compare(empty, [bare, unused], 2 * rounds),
+                *suites.compare(empty, [bare, unused], 4 * rounds),
                 UNUSED,
             ),
             _row(
                 f"--volnux-report: {TESTS:,} tests of 1 ms with {EVENTS} events each",
-                *suites.compare(working, [unused, asked], rounds),
+                *suites.compare(working, [unused, asked], 4 * rounds),
                 REPORTING,
             ),
             _alone(alone),

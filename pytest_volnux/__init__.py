@@ -1,11 +1,10 @@
 """The pytest side of volnux: options, markers and fixtures. All else is loaded when it is asked for.
 
-This package is the plugin, one module on purpose: pytest reads it whether volnux is used or not.
+This package is the plugin, one module on purpose, and types are comments: pytest reads it whether volnux
+is used or not, constant by constant, and looks at each of its names.
 `-W error::pytest_volnux.LintWarning` may load it before pytest would, which is no matter for a warning:
 there is no assert statement in it to rewrite, so PYTEST_DONT_REWRITE.
 """
-
-from __future__ import annotations
 
 import sys
 
@@ -44,7 +43,8 @@ _MARKER = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
+    # type: (pytest.Parser) -> None
     """Say what can be asked for."""
     # A `dest` that pytest derives is compared with those of all options there are.
     group = parser.getgroup("volnux", "volnux: what happened inside the tests")
@@ -107,13 +107,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(
-    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> None:
+def pytest_load_initial_conftests(early_config, parser, args):
+    # type: (pytest.Config, pytest.Parser, list[str]) -> None
     """Have `--volnux-report tests/` report on tests/, which is no TYPE; and so for `--volnux-lint`."""
     # pytest rewrites the assert statements of all that is distributed with a plugin. In volnux there are
     # none, and reading it in that way would take a program that imports it twice as long.
-    rewritten: set[str] = getattr(early_config.pluginmanager.rewrite_hook, "_must_rewrite", set())
+    rewritten = getattr(early_config.pluginmanager.rewrite_hook, "_must_rewrite", set())  # type: set[str]
     rewritten -= {"volnux", "pytest_volnux"}
     if "--volnux-report" in args or "--volnux-lint" in args:
         from pytest_volnux._beginning import part_from_paths
@@ -121,7 +120,8 @@ def pytest_load_initial_conftests(
         part_from_paths(early_config, parser, args)
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config):
+    # type: (pytest.Config) -> None
     """Begin, if the whole run is asked about."""
     config.addinivalue_line("markers", _MARKER)
     asked = [*map(config.getoption, (*OPTIONS, "volnux_slow", "volnux_top"))]
@@ -132,9 +132,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(collector):
+    # type: (pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]
     """Have a marker that makes no sense be an error of the file that it stands in."""
     report = yield
     for node in (collector, *(report.result or ())):
@@ -147,7 +146,8 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
+    # type: (pytest.Config, list[pytest.Item]) -> None
     """Begin, if one of the tests asks for it, or the program has budgets for its own steps."""
     fixtures = {"volnux", "volnux_session", "volnux_clock"}
     marked: dict[object, bool] = {}  # by what holds the tests: their file, or class
@@ -170,7 +170,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def volnux(request: pytest.FixtureRequest) -> VolnuxFixture:
+def volnux(request):
+    # type: (pytest.FixtureRequest) -> VolnuxFixture
     """What is recorded in this test: questions, and asserts that say what happened."""
     from pytest_volnux._beginning import asked
 
@@ -178,7 +179,8 @@ def volnux(request: pytest.FixtureRequest) -> VolnuxFixture:
 
 
 @pytest.fixture
-def volnux_session(request: pytest.FixtureRequest) -> Registry:
+def volnux_session(request):
+    # type: (pytest.FixtureRequest) -> Registry
     """What has been recorded in the whole run so far, all tests and their fixtures together."""
     from pytest_volnux._beginning import asked
 
@@ -186,15 +188,17 @@ def volnux_session(request: pytest.FixtureRequest) -> Registry:
 
 
 @pytest.fixture
-def volnux_clock(request: pytest.FixtureRequest) -> Iterator[FakeClock]:
+def volnux_clock(request):
+    # type: (pytest.FixtureRequest) -> Iterator[FakeClock]
     """A clock that stands still, by which everything in this test is timed from here on."""
     from pytest_volnux._beginning import clock_of
 
     yield from clock_of(request)
 
 
-def __dir__() -> list[str]:
-    # What pytest looks for in a plugin: it asks more than once, and has a long look at each name.
+def __dir__():
+    # type: () -> list[str]
+    # What pytest looks for in a plugin.
     return [
         "pytest_addoption",
         "pytest_collection_modifyitems",
@@ -207,7 +211,8 @@ def __dir__() -> list[str]:
     ]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name):
+    # type: (str) -> object
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pytest_volnux._beginning import find
