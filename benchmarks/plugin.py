@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,8 @@ TESTS, MANY, EVENTS = 2_000, 20_000, 20
 START_UP, UNUSED, REPORTING, GROWTH = 1.0, 0.5, 5.0, 5.0
 PEERS = ("pytest_durations",)
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-REPORT = ("--volnux-report",)
+REPORT, OFF = ("--volnux-report",), ("-p", "no:volnux")
+PEER_REPORT, PEER_OFF = ("--pytest-durations=10",), ("-p", "no:pytest-durations")
 
 EMPTY = """\
 def test_{number}():
@@ -61,15 +63,28 @@ class Way(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What was added to a run: milliseconds of processor time, and that in percent."""
+    """What was added to a run, in milliseconds."""
 
     added: float
-    percent: float
-    note: str
+    base: float
+    note: str = ""
+
+    @property
+    def percent(self) -> float:
+        """How much more that is."""
+        return 100 * self.added / self.base
+
+    def and_(self, other: Difference) -> Difference:
+        """That, and what another part of the run takes besides."""
+        return Difference(self.added + other.added, self.base + other.base)
+
+    def text(self) -> str:
+        """All that is known of it."""
+        return f"{self.added:.1f} ms added to {self.base:,.0f}{self.note}"
 
     def negative(self) -> Difference:
         """The other way round: what the first had more."""
-        return Difference(-self.added, -self.percent, "")
+        return Difference(-self.added, self.base)
 
 
 def measure(
@@ -93,15 +108,17 @@ def measure(
             suites.write(f"many_{tests}", WORKING.replace("{work}", "0"), tests, STEP)
             for tests in (TESTS, MANY)
         )
-        beside, missing = [bare, asked], []
-        for peer in peers:
-            there = _python(peer, pythons)
-            if _has(there, peer):
-                beside.append(Way(there, ("other",), ("--pytest-durations=10",)))
-            else:
-                missing.append(peer)
+        there = {peer: _python(peer, pythons) for peer in peers}
+        missing = [peer for peer, found in there.items() if not _has(found, peer)]
         started = suites.compare(one, [listed, unused, bare], 30 * rounds)
-        alone = suites.compare(empty, beside, rounds)
+        both = [
+            unused._replace(python=found) for peer, found in there.items() if peer not in missing
+        ]
+        beside = [(*OFF, *PEER_OFF), (*PEER_OFF, *REPORT), (*OFF, *PEER_REPORT)][: 2 + len(both)]
+        alone = suites.compare_inside(empty, [*both, unused][0], beside, rounds)
+        first = suites.write("first", WORKING, 1, STEP)
+        loading = suites.compare(first, [unused, asked], 10 * rounds)[0]
+        reporting = suites.compare_inside(working, unused, [(), REPORT], rounds)[0]
         rows = [
             _row("installed, unused: start-up", started[0], START_UP, "ms"),
             _row(
@@ -111,12 +128,12 @@ def measure(
             ),
             _row(
                 f"installed, unused: {TESTS:,} empty tests",
-                *suites.compare(empty, [bare, unused], 4 * rounds),
+                *suites.compare_inside(empty, unused, [OFF, ()], rounds),
                 UNUSED,
             ),
             _row(
-                f"--volnux-report: {TESTS:,} tests of 1 ms with {EVENTS} events each",
-                *suites.compare(working, [unused, asked], 4 * rounds),
+                f"--volnux-report: {TESTS:,} tests of 1 ms with {EVENTS} events each, and its start",
+                reporting.and_(loading),
                 REPORTING,
             ),
             _alone(alone),
@@ -125,9 +142,11 @@ def measure(
     return Result(
         "pytest",
         "Pytest plugin",
-        "Whole runs of pytest, by turns, beside one other plugin that does nothing; byte code is cached. A test of 1 ms "
-        f"counts in a loop for so long, and calls {EVENTS} traced functions besides: all that is added counts, recording "
-        "included. Processor time, which an eighth of the runs did not need.",
+        "Runs of pytest, by turns, beside one other plugin that does nothing; byte code is cached. Of the start: processor "
+        "time of whole processes, which an eighth of them did not need. Of thousands of tests: all ways in one process, where "
+        "modules are loaded already; each test counts with the least that it took in many turns, and so does the rest of a "
+        f"run. A test of 1 ms counts in a loop for so long, and calls {EVENTS} traced functions besides: all that is added "
+        "counts, recording included.",
         rows,
         [f"{TESTS:,} empty tests", "added to each"],
         [
@@ -201,13 +220,11 @@ class _Suites:
     def run(self, suite: Path, way: Way) -> Run:
         """Run a suite once."""
         command = [way.python, *PYTEST, *way.options, suite.name]
-        folders = [str(self._folder / "distributions" / name) for name in way.distributions]
-        path = [_environments.search_path(), str(self._folder / "nothing"), *folders]
         start = perf_counter_ns()
         with subprocess.Popen(
             command,
             cwd=self._folder,
-            env={**self._environment, "PYTHONPATH": os.pathsep.join(path)},
+            env=self._environ(way),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         ) as process:
@@ -221,6 +238,23 @@ class _Suites:
             )
         unit = 1 if sys.platform == "darwin" else 1024
         return Run((usage.ru_utime + usage.ru_stime) * 1e3, wall, usage.ru_maxrss * unit)
+
+    def compare_inside(
+        self, suite: Path, way: Way, options: Sequence[tuple[str, ...]], turns: int
+    ) -> list[Difference]:
+        """Run a suite by turns in one process; return what all but the first options add to it."""
+        probe = str(Path(__file__).with_name("_pytest_probe.py"))
+        command = [way.python, probe, suite.name, str(turns), json.dumps(options)]
+        done = subprocess.run(
+            command, cwd=self._folder, env=self._environ(way), stdout=subprocess.PIPE, check=True
+        )
+        least, *others = json.loads(done.stdout)
+        return [Difference(more - least, least) for more in others]
+
+    def _environ(self, way: Way) -> dict[str, str]:
+        folders = [str(self._folder / "distributions" / name) for name in way.distributions]
+        path = [_environments.search_path(), str(self._folder / "nothing"), *folders]
+        return {**self._environment, "PYTHONPATH": os.pathsep.join(path)}
 
     def compare(self, suite: Path, ways: Sequence[Way], rounds: int) -> list[Difference]:
         """Run a suite in each of several ways by turns; return what all but the first add to it."""
@@ -252,16 +286,13 @@ def _loops_of_a_millisecond(python: str) -> int:
 def _difference(without: Sequence[Run], having: Sequence[Run]) -> Difference:
     least, most = (_low([run.processor for run in runs]) for runs in (without, having))
     wall_least, wall_most = (_low([run.wall for run in runs]) for runs in (without, having))
-    added, wall = most - least, wall_most - wall_least
-    note = (
-        f"{added:.1f} ms added to {least:,.0f}; on the wall clock {wall:.1f} to {wall_least:,.0f}, "
-        f"{100 * wall / wall_least:.1f} %"
-    )
-    return Difference(added, 100 * added / least, note)
+    wall = wall_most - wall_least
+    note = f"; on the wall clock {wall:.1f} to {wall_least:,.0f}, {100 * wall / wall_least:.1f} %"
+    return Difference(most - least, least, note)
 
 
 def _low(values: Sequence[float]) -> float:
-    """Return the least of few; of many, where an eighth is less, as some run in luck (hashes, addresses)."""
+    """Return the least of few; of many, where an eighth is less, as some have luck with addresses."""
     return sorted(values)[len(values) // 8]
 
 
@@ -269,14 +300,14 @@ def _row(
     what: str, found: Difference, target: float | None = None, unit: str = "% added"
 ) -> Measured:
     value = found.added if unit == "ms" else found.percent
-    return Measured(what, value, unit, target, note=found.note)
+    return Measured(what, value, unit, target, note=found.text())
 
 
 def _alone(found: Sequence[Difference]) -> Measured:
     ours, *theirs = found
     what = f"--volnux-report: {TESTS:,} empty tests"
     if not theirs:
-        return Measured(what, ours.percent, "% added", note=ours.note)
+        return Measured(what, ours.percent, "% added", note=ours.text())
     note = f"{ours.added:.1f} ms against {theirs[0].added:.1f}"
     return Measured(
         f"{what}, against pytest-durations", ours.added / theirs[0].added, "x", 1.0, note=note
