@@ -93,7 +93,7 @@ def measure(
     pythons: Mapping[str, str] | None = None,
     peers: Iterable[str] = PEERS,
 ) -> Result:
-    """Run generated suites by turns, each in a process of its own."""
+    """Run generated suites by turns: what starts in a process of its own, thousands of tests in one."""
     python = _python("pytest", pythons)
     with tempfile.TemporaryDirectory() as name:
         suites = _Suites(Path(name), python)
