@@ -134,7 +134,7 @@ def test_it():
 
 @pytest.mark.parametrize("options", [(), ("--volnux-report",), ("--volnux-report", ".")])
 def test_volnux_is_not_rewritten(bare, options):
-    """There is no assert statement in it, and it would take twice as long to load."""
+    """There is no assert statement in it, and it would take longer to load."""
     bare(LOADERS.replace("ASKED", str(bool(options))), *options)
 
 
