@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from urllib.request import urlopen
@@ -107,6 +108,8 @@ def test_workers_of_gunicorn_are_counted_in_its_master(tmp_path):
     master = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
+    too_long = threading.Timer(60, master.kill)  # after which it has nothing more to say
+    too_long.start()
     try:
         said = map(str.split, master.stdout)
         _, port, metrics = next(words for words in said if words[0] == "at")
@@ -123,6 +126,7 @@ def test_workers_of_gunicorn_are_counted_in_its_master(tmp_path):
         for _ in range(3 + 1):
             next(words for words in said if words[0] == "ready")
     finally:
+        too_long.cancel()
         master.terminate()
         master.communicate(timeout=30)
 
