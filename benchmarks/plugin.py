@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ROUNDS = 9
-TESTS, MANY, EVENTS = 2_000, 20_000, 20
+TESTS, MANY, EVENTS, COPIES, TURNS = 2_000, 20_000, 20, 20, 2
 START_UP, UNUSED, REPORTING, GROWTH = 1.0, 0.5, 5.0, 5.0
 PEERS = ("pytest_durations",)
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -69,6 +69,11 @@ class Difference(NamedTuple):
     base: float
     note: str = ""
 
+    def share(self, parts: int) -> Difference:
+        """What each of several parts has added."""
+        note = f"; of {parts}, which added {self.added:.1f}"
+        return Difference(self.added / parts, self.base, note)
+
     @property
     def percent(self) -> float:
         """How much more that is."""
@@ -82,10 +87,6 @@ class Difference(NamedTuple):
         """All that is known of it."""
         return f"{self.added:.1f} ms added to {self.base:,.0f}{self.note}"
 
-    def negative(self) -> Difference:
-        """The other way round: what the first had more."""
-        return Difference(-self.added, self.base)
-
 
 def measure(
     *,
@@ -93,15 +94,19 @@ def measure(
     pythons: Mapping[str, str] | None = None,
     peers: Iterable[str] = PEERS,
 ) -> Result:
-    """Run generated suites by turns: what starts in a process of its own, thousands of tests in one."""
+    """Run generated suites by turns.
+
+    What starts, starts in a process of its own; thousands of tests run in one. A start of pytest takes a
+    hundred times as long as the plugin adds, and does not take the same twice: so it is measured with
+    many copies of the plugin, each under a name of its own, beside as many plugins that do nothing.
+    """
     python = _python("pytest", pythons)
     with tempfile.TemporaryDirectory() as name:
         suites = _Suites(Path(name), python)
         files = suites.distribute()
-        bare = Way(python, ("other",))
         unused = Way(python, ("other", "volnux"))
         asked = unused._replace(options=REPORT)
-        listed = Way(python, ("other", "list"))
+        nothing, copied, listed = (Way(python, (name,)) for name in ("nothing", "copy", "list"))
         one, empty = suites.write("one", EMPTY, 1), suites.write("empty", EMPTY, TESTS)
         working = suites.write("working", WORKING, TESTS, STEP)
         few, many = (
@@ -110,7 +115,7 @@ def measure(
         )
         there = {peer: _python(peer, pythons) for peer in peers}
         missing = [peer for peer, found in there.items() if not _has(found, peer)]
-        started = suites.compare(one, [listed, unused, bare], 30 * rounds)
+        started = suites.compare(one, [nothing, copied, listed], 10 * rounds)
         both = [
             unused._replace(python=found) for peer, found in there.items() if peer not in missing
         ]
@@ -120,15 +125,15 @@ def measure(
         loading = suites.compare(first, [unused, asked], 10 * rounds)[0]
         reporting = suites.compare_inside(working, unused, [(), REPORT], rounds)[0]
         rows = [
-            _row("installed, unused: start-up", started[0], START_UP, "ms"),
+            _row("installed, unused: start-up", started[0].share(COPIES), START_UP, "ms"),
             _row(
                 f"installed: pytest's own look at a list of {files} files",
-                started[1].negative(),
+                started[1].share(COPIES),
                 unit="ms",
             ),
             _row(
                 f"installed, unused: {TESTS:,} empty tests",
-                *suites.compare_inside(empty, unused, [OFF, ()], 4 * rounds),
+                *suites.compare_inside(empty, unused, [OFF, ()], rounds),
                 UNUSED,
             ),
             _row(
@@ -142,11 +147,12 @@ def measure(
     return Result(
         "pytest",
         "Pytest plugin",
-        "Runs of pytest, by turns, beside one other plugin that does nothing; byte code is cached. Of the start: processor "
-        "time of whole processes, which an eighth of them did not need. Of thousands of tests: all ways in one process, where "
-        "modules are loaded already; each test counts with the least that it took in many turns, and so does the rest of a "
-        f"run. A test of 1 ms counts in a loop for so long, and calls {EVENTS} traced functions besides: all that is added "
-        "counts, recording included.",
+        f"Runs of pytest, by turns; byte code is cached. Of the start: {COPIES} copies of the plugin, each under a name of its "
+        "own, beside as many plugins that do nothing, and the part of one; processor time of whole processes, which an "
+        "eighth of them did not need. Of thousands of tests: all ways by turns in one process, where modules are loaded "
+        "already, and so in several; of each stretch from one hook to the next (a test is one), the least that it took counts. "
+        f"A test of 1 ms counts in a loop for so long, and calls {EVENTS} traced functions besides: all that is added counts, "
+        "recording included.",
         rows,
         [f"{TESTS:,} empty tests", "added to each"],
         [
@@ -190,32 +196,41 @@ class _Suites:
         return suite
 
     def distribute(self) -> int:
-        """Have distributions with plugins: another's, volnux as a wheel has it, and its list of files alone.
+        """Have distributions with plugins: volnux as a wheel has it, another's, and many of a kind.
 
         Returns:
-            How many files are listed.
+            How many files volnux lists.
         """
-        nothing = self._folder / "nothing"
-        nothing.mkdir()
-        for module in ("other_plugin", "list_plugin"):
-            (nothing / f"{module}.py").write_text("", "utf-8")
         roots = [Path(path) for path in _environments.search_path().split(os.pathsep)]
         files = [
             path.relative_to(root).as_posix()
             for root, package in zip(roots, ("pytest_volnux", "volnux"), strict=True)
             for path in sorted((root / package).rglob("*.py"))
         ]
-        for name, plugin, listed in (
-            ("other", "other_plugin", ["other_plugin.py"]),
-            ("list", "list_plugin", files),
-            ("volnux", "pytest_volnux", files),
-        ):
-            info = self._folder / "distributions" / name / f"{name}-1.0.dist-info"
-            info.mkdir(parents=True)
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            (info / "entry_points.txt").write_text(f"[pytest11]\n{name} = {plugin}\n")
-            (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+        text = (roots[0] / "pytest_volnux/__init__.py").read_text("utf-8")
+        self._distribute("volnux", "volnux", files)
+        self._distribute("other", "other", [], "")
+        for number in range(COPIES):
+            name = f"volnu{chr(ord('a') + number)}"
+            module = f"pytest_{name}/__init__.py"
+            self._distribute("nothing", name, [], "")
+            self._distribute("list", name, files, "")
+            self._distribute("copy", name, [module], text.replace("volnux", name))
         return len(files)
+
+    def _distribute(
+        self, folder: str, name: str, files: Sequence[str], text: str | None = None
+    ) -> None:
+        """Have a distribution in a folder, with a plugin of that text unless it is elsewhere."""
+        info = self._folder / "distributions" / folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[pytest11]\n{name} = pytest_{name}\n")
+        (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+        if text is not None:
+            module = info.parent / f"pytest_{name}"
+            module.mkdir()
+            (module / "__init__.py").write_text(text, "utf-8")
 
     def run(self, suite: Path, way: Way) -> Run:
         """Run a suite once."""
@@ -240,20 +255,31 @@ class _Suites:
         return Run((usage.ru_utime + usage.ru_stime) * 1e3, wall, usage.ru_maxrss * unit)
 
     def compare_inside(
-        self, suite: Path, way: Way, options: Sequence[tuple[str, ...]], turns: int
+        self, suite: Path, way: Way, options: Sequence[tuple[str, ...]], processes: int
     ) -> list[Difference]:
-        """Run a suite by turns in one process; return what all but the first options add to it."""
+        """Run a suite by turns in one process, and in others; return what all but the first options add.
+
+        One would not do: where its memory lies makes it faster or slower, and not every way alike.
+        """
         probe = str(Path(__file__).with_name("_pytest_probe.py"))
-        command = [way.python, probe, suite.name, str(turns), json.dumps(options)]
-        done = subprocess.run(
-            command, cwd=self._folder, env=self._environ(way), stdout=subprocess.PIPE, check=True
-        )
-        least, *others = json.loads(done.stdout)
-        return [Difference(more - least, least) for more in others]
+        command = [way.python, probe, suite.name, str(TURNS), json.dumps(options)]
+        least: list[list[int]] = []
+        for _ in range(processes):
+            done = subprocess.run(
+                command,
+                cwd=self._folder,
+                env=self._environ(way),
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+            found = json.loads(done.stdout)
+            least = [[*map(min, *both)] for both in zip(least or found, found, strict=True)]
+        base, *others = (sum(taken) / 1e6 for taken in least)
+        return [Difference(taken - base, base) for taken in others]
 
     def _environ(self, way: Way) -> dict[str, str]:
         folders = [str(self._folder / "distributions" / name) for name in way.distributions]
-        path = [_environments.search_path(), str(self._folder / "nothing"), *folders]
+        path = [_environments.search_path(), *folders]
         return {**self._environment, "PYTHONPATH": os.pathsep.join(path)}
 
     def compare(self, suite: Path, ways: Sequence[Way], rounds: int) -> list[Difference]:
