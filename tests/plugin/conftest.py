@@ -13,9 +13,10 @@ import pytest_volnux._session  # noqa: F401
 
 #: The plugins that an inner run loads, where something of it says so: all of them take their time.
 PLUGINS = {
-    "-n": "xdist.plugin",
+    "-n": "xdist",
     "--reruns": "pytest_rerunfailures",
     "--parallel-threads": "pytest_run_parallel.plugin",
+    "--random-order": "random_order.plugin",
     "pytest_asyncio": "pytest_asyncio.plugin",
     "anyio": "anyio.pytest_plugin",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -219,6 +220,19 @@ def test_after():
     result = pytester.runpytest_inprocess("-p", "pytest_volnux", "--lf")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*rerun previous 1 failure*"])
+
+
+def test_a_debugger_is_entered_where_a_budget_is_broken(suite, pytester):
+    """`--pdb` says first what is wrong, and has the test at hand."""
+    suite(
+        "from program import *\nimport pytest\n@pytest.mark.volnux(max_calls=0)\ndef test_it():\n    load()\n"
+    )
+    program = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    arguments = ("-p", "pytest_volnux", "-p", "no:cacheprovider", "--pdb", "test_it.py")
+    result = pytester.run(sys.executable, "-c", program, *arguments, stdin=b"p item.name\nq\n")
+    result.stdout.fnmatch_lines(
+        ["over budget: max_calls", "  max_calls=0  1 event: load", "*entering PDB*", "*'test_it'*"]
+    )
 
 
 def test_a_test_that_fails_by_itself_says_so_alone(suite):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -19,7 +20,15 @@ def test_it():
 
 
 #: What is installed here and takes its time to load.
-OTHERS = ("asyncio", "run-parallel", "anyio", "hypothesispytest", "rerunfailures", "cacheprovider")
+OTHERS = (
+    "asyncio",
+    "run-parallel",
+    "anyio",
+    "hypothesispytest",
+    "rerunfailures",
+    "random_order",
+    "cacheprovider",
+)
 
 
 @pytest.fixture
@@ -141,3 +150,49 @@ def test_volnux_is_not_rewritten(bare, options):
 def test_nor_looked_for_where_pytest_rewrites_nothing(bare):
     """With `--assert=plain`."""
     bare("def test_it():\n    pass\n", "--assert=plain")
+
+
+PROGRAM = """
+from volnux.telemetry import traced_event
+
+@traced_event
+def load(number):
+    if number > 1:
+        return number
+    return [number for number in range(number)]
+
+def never():
+    return 1
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--volnux-report",), ("--volnux-lint",)])
+def test_coverage_sees_the_same(pytester, monkeypatch, options):
+    """Of the program, line by line and branch by branch: nothing of it is loaded before its time."""
+    for name in (
+        "PYTEST_ADDOPTS",
+        "PYTEST_XDIST_WORKER",
+        "COVERAGE_PROCESS_START",
+        "COVERAGE_FILE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile(
+        program=PROGRAM, test_it="from program import load\ndef test_it():\n    load(2)\n"
+    )
+    off = [word for name in OTHERS for word in ("-p", f"no:{name}")]
+    coverage = (sys.executable, "-m", "coverage")
+
+    def seen(*more):
+        run = ("run", "--branch", "--source=.", "-m", "pytest", *off, *more, "test_it.py")
+        assert pytester.run(*coverage, *run).ret == 0
+        assert pytester.run(*coverage, "json", "-o", "out.json").ret == 0
+        files = json.loads((pytester.path / "out.json").read_text("utf-8"))["files"]
+        return {
+            name: (found["executed_lines"], found["executed_branches"])
+            for name, found in files.items()
+        }
+
+    without = seen("-p", "no:volnux")
+    lines, branches = without["program.py"]
+    assert (branches, {7, 10}.isdisjoint(lines)) == ([[5, 6]], True)
+    assert seen(*options) == without
