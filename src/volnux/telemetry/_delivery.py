@@ -307,12 +307,10 @@ class Delivery:
             return False
 
     def _give_up(self) -> None:
-        lost = self._queue.abandon()
+        lost = self._notices.lost(self._queue.abandon)
         self._gave_up = self._gave_up or bool(self._queue.counts().pending or lost)
         if self._writer is not None:
             self._writer.close()
-        if lost:
-            self._notices.warn("lost", f"was too slow to close: lost {lost} records")
         for flush in list(self._flushes):
             flush.finish(ok=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from volnux.telemetry._bounds import one_line
@@ -20,6 +21,8 @@ log = logging.getLogger("volnux.telemetry")
 
 #: Seconds between two warnings of one kind.
 QUIET_SECONDS = 60.0
+#: Seconds that who closes waits for a thread that is about to tell what is lost.
+TELL_SECONDS = 1.0
 #: Errors that strict mode remembers; the first one is raised.
 KEPT_ERRORS = 100
 #: Characters of an error's text that are logged.
@@ -43,6 +46,7 @@ class Notices:
         self._warned: dict[str, float] = {}
         self._is_failing = False
         self._drops = 0
+        self._telling = threading.RLock()
 
     def warn(self, kind: str, text: str) -> None:
         """Log a warning, unless there was one of this kind just now."""
@@ -50,6 +54,21 @@ class Notices:
         if now - self._warned.get(kind, -QUIET_SECONDS) >= QUIET_SECONDS:
             self._warned[kind] = now
             log.warning("publisher %s %s (see Monitor.health())", self._name, text)
+
+    def lost(self, abandon: Callable[[], int]) -> int:
+        """Abandon what is pending, and tell how many records that were, which it returns as well.
+
+        Who comes second goes on when the first has told: he may end the process, and the first with it.
+        """
+        is_first = self._telling.acquire(timeout=TELL_SECONDS)
+        try:
+            lost = abandon()
+            if lost:
+                self.warn("lost", f"was too slow to close: lost {lost} records")
+        finally:
+            if is_first:
+                self._telling.release()
+        return lost
 
     def error(self, error: BaseException, registries: Iterable[Registry]) -> None:
         """Count an error, by its type, in the health of registries."""
