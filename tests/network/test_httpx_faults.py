@@ -121,7 +121,7 @@ def test_a_read_timeout_fails_the_operation(httpx_run, registry, raw_server, tar
 def test_a_slow_body_counts_byte_by_byte(httpx_run, registry, raw_server):
     """A server that sends one byte and then nothing: the byte has come."""
     raw_server.step(1)
-    httpx_run.failing(raw_server.url("/drip/10"), timeout=httpx.Timeout(10, read=0.2))
+    httpx_run.failing(raw_server.url("/drip/10"), timeout=httpx.Timeout(10, read=1.0))
     op = ended(registry)
     assert op.attributes["http.response.body.size"] == 1
     assert op.attributes["library_error"] == "ReadTimeout"

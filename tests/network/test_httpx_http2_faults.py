@@ -19,7 +19,7 @@ from volnux.telemetry.clients._http2 import PREFACE, Frames
 
 def test_a_read_timeout_fails_the_operation(httpx_run, registry, h2c_server):
     """With the half of the body that had come."""
-    timeout = httpx.Timeout(10, read=0.1)
+    timeout = httpx.Timeout(10, read=1.0)
     httpx_run.failing(h2c_server.url("/hang-mid-body/1000"), timeout=timeout, **HTTP2)
     h2c_server.release()
     op = ended(registry)
