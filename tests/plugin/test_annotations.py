@@ -540,8 +540,10 @@ SOURCE = "import time\\nfrom volnux.telemetry import traced_event\\n" + "".join(
     f"@traced_event\\ndef step_{{number}}(clock=None):\\n    if clock: clock.advance({{number}} + 2)\\n    else: raise KeyError\\n"
     for number in range({number})
 )
-with open("many.py", "w") as file:
+import os
+with open(f"many.{{os.getpid()}}", "w") as file:
     file.write(SOURCE)
+os.replace(file.name, "many.py")  # another worker may be reading it
 import many
 
 @pytest.mark.parametrize("part", range(4))
