@@ -515,6 +515,34 @@ class TestClosing:
         assert bench.counts == (3, {"shutdown": 3}, 0)
         assert "was too slow to close: lost 3 records" in caplog.text
 
+    def test_who_closes_goes_on_when_what_is_lost_was_told(self):
+        """He may end the process, and with it the thread that has given up and is about to say so."""
+        closed = threading.Event()
+        early = []
+
+        def close():
+            bench.delivery.finish_close()
+            closed.set()
+
+        def emit(record):
+            closing.start()
+            early.append(closed.wait(0.2))
+
+        bench = Bench(Batches("ok"))
+        bench.put("a")
+        self.close_by(bench, bench.time)
+        closing = threading.Thread(target=close)
+        log, handler = logging.getLogger("volnux.telemetry"), logging.Handler()
+        handler.emit = emit
+        log.addHandler(handler)
+        try:
+            bench.turn()
+        finally:
+            log.removeHandler(handler)
+        closing.join()
+        assert early == [False]
+        assert bench.counts == (0, {"shutdown": 1}, 0)
+
     def test_hooks_need_not_take_a_timeout(self):
         """A plain `close(self)` and `flush(self)` are called as they are."""
 
@@ -720,34 +748,6 @@ class TestThread:
         release.set()
         delivery._thread.join()
         assert delivery.counts() == gone
-
-    def test_who_closes_goes_on_when_what_is_lost_was_told(self):
-        """He may end the process, and with it the thread that has given up and is about to say so."""
-        closed = threading.Event()
-        early = []
-
-        def told(record):
-            early.append(closed.wait(0.2))
-
-        def close():
-            bench.delivery.finish_close()
-            closed.set()
-
-        bench = Bench(Batches("ok"))
-        bench.put("a")
-        bench.delivery._close_by = bench.time
-        closing = threading.Thread(target=close)
-        log = logging.getLogger("volnux.telemetry")
-        handler = logging.Handler()
-        handler.emit = lambda record: (closing.start(), told(record))
-        log.addHandler(handler)
-        try:
-            bench.turn()
-        finally:
-            log.removeHandler(handler)
-        closing.join()
-        assert early == [False]
-        assert bench.counts == (0, {"shutdown": 1}, 0)
 
     def test_a_flush_without_end_ends_with_the_close(self, deliver):
         """Who waits for a publisher that hangs is told when its records are given up."""

@@ -224,9 +224,10 @@ def test_after():
 
 def test_a_debugger_is_entered_where_a_budget_is_broken(suite, pytester):
     """`--pdb` says first what is wrong, and has the test at hand."""
-    suite(
+    result = suite(
         "from program import *\nimport pytest\n@pytest.mark.volnux(max_calls=0)\ndef test_it():\n    load()\n"
     )
+    result.assert_outcomes(failed=1)
     program = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
     arguments = ("-p", "pytest_volnux", "-p", "no:cacheprovider", "--pdb", "test_it.py")
     result = pytester.run(sys.executable, "-c", program, *arguments, stdin=b"p item.name\nq\n")

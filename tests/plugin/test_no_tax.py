@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import pytest_volnux
+from tests.plugin.conftest import INHERITED
 
 LOADED = """
 import sys
@@ -31,19 +32,24 @@ OTHERS = (
 )
 
 
+OFF = [word for name in OTHERS for word in ("-p", f"no:{name}")]
+
+
 @pytest.fixture
-def bare(pytester, monkeypatch):
-    """Run pytest as a program of its own on one file, and return what it printed."""
-    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVERAGE_PROCESS_START"):
+def inherits_nothing(monkeypatch):
+    """What this suite is run with is nothing to a program that it starts."""
+    for name in (*INHERITED, "COVERAGE_PROCESS_START", "COVERAGE_FILE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def bare(pytester, inherits_nothing):
+    """Run pytest as a program of its own on one file, and return what it printed."""
 
     def run(text, *arguments):
         pytester.makepyfile(test_it=text)
         command = [sys.executable, "-W", "error::pytest.PytestAssertRewriteWarning", "-c"]
-        command += [
-            "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))",
-            *(word for name in OTHERS for word in ("-p", f"no:{name}")),
-        ]
+        command += ["import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))", *OFF]
         done = subprocess.run(
             [*command, *arguments, "test_it.py"],
             capture_output=True,
@@ -166,24 +172,15 @@ def never():
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--volnux-report",), ("--volnux-lint",)])
-def test_coverage_sees_the_same(pytester, monkeypatch, options):
+def test_coverage_sees_the_same(pytester, inherits_nothing):
     """Of the program, line by line and branch by branch: nothing of it is loaded before its time."""
-    for name in (
-        "PYTEST_ADDOPTS",
-        "PYTEST_XDIST_WORKER",
-        "COVERAGE_PROCESS_START",
-        "COVERAGE_FILE",
-    ):
-        monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(
         program=PROGRAM, test_it="from program import load\ndef test_it():\n    load(2)\n"
     )
-    off = [word for name in OTHERS for word in ("-p", f"no:{name}")]
     coverage = (sys.executable, "-m", "coverage")
 
     def seen(*more):
-        run = ("run", "--branch", "--source=.", "-m", "pytest", *off, *more, "test_it.py")
+        run = ("run", "--branch", "--source=.", "-m", "pytest", *OFF, *more, "test_it.py")
         assert pytester.run(*coverage, *run).ret == 0
         assert pytester.run(*coverage, "json", "-o", "out.json").ret == 0
         files = json.loads((pytester.path / "out.json").read_text("utf-8"))["files"]
@@ -195,4 +192,5 @@ def test_coverage_sees_the_same(pytester, monkeypatch, options):
     without = seen("-p", "no:volnux")
     lines, branches = without["program.py"]
     assert (branches, {7, 10}.isdisjoint(lines)) == ([[5, 6]], True)
-    assert seen(*options) == without
+    for options in ((), ("--volnux-report",), ("--volnux-lint",)):
+        assert seen(*options) == without
